@@ -1,0 +1,89 @@
+//! Every change there is, and its reply.
+//!
+//! Commands are what the log holds: they are encoded with postcard, so variants and fields are only ever added at
+//! the end. `apply` never reads a clock: where a command needs the time, the proposer stamped it.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Check, Node, Service, Str, Tenancy};
+
+/// A change to the tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Node, and with it any number of services and checks, in one step.
+    Register(Register),
+    /// A check, a service with its checks, or a node with everything on it.
+    Deregister(Deregister),
+    /// Sets a key.
+    KvSet(KvSet),
+    /// Deletes a key or a subtree.
+    KvDelete(KvDelete),
+}
+
+/// See [`Command::Register`]. Row indexes in it are ignored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Register {
+    /// The node, created or changed.
+    pub node: Node,
+    /// Leave an existing node's address, meta and tagged addresses alone.
+    pub skip_node_update: bool,
+    /// Services on it, created or changed.
+    pub services: Vec<Service>,
+    /// Checks on it, created or changed. A check of a service that is not there refuses the command.
+    pub checks: Vec<Check>,
+}
+
+/// See [`Command::Deregister`]. What is not there is no error.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deregister {
+    /// Node name.
+    pub node: Str,
+    /// Partition and namespace.
+    pub tenancy: Tenancy,
+    /// Only this service, if any.
+    pub service_id: Option<Str>,
+    /// Only this check, if any.
+    pub check_id: Option<Str>,
+}
+
+/// See [`Command::KvSet`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvSet {
+    /// Partition and namespace.
+    pub tenancy: Tenancy,
+    /// Key.
+    pub key: Str,
+    /// Value.
+    pub value: Arc<[u8]>,
+    /// Opaque.
+    pub flags: u64,
+    /// Only if the key's modify index is this; 0: only if there is no such key.
+    pub cas: Option<u64>,
+}
+
+/// See [`Command::KvDelete`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvDelete {
+    /// Partition and namespace.
+    pub tenancy: Tenancy,
+    /// Key, or prefix if `recurse`.
+    pub key: Str,
+    /// Everything that starts with `key`.
+    pub recurse: bool,
+    /// Only if the key's modify index is this; a key that is not there is deleted by any.
+    pub cas: Option<u64>,
+}
+
+/// What `apply` says of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Done (or nothing to do).
+    Done,
+    /// Of a conditional change: whether the condition held.
+    Bool(bool),
+    /// Refused; the tables are as they were. The text is what the user sees, in Consul's words.
+    Refused(String),
+}
