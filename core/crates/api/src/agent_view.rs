@@ -1,0 +1,86 @@
+//! What the agent publishes of itself for the handlers to read.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use convoke_catalog::model::{Check, Service, Str};
+use convoke_config::config::Config;
+use convoke_config::definition::{CheckDefinition, ServiceDefinition};
+
+/// The agent's own state at one moment. Immutable; a new one is published after every change.
+#[derive(Clone, Debug)]
+pub struct AgentView {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// What does not change while it runs.
+    pub identity: Arc<Identity>,
+    /// Services registered with this agent, by id.
+    pub services: Arc<BTreeMap<Str, Arc<LocalService>>>,
+    /// Checks registered with this agent, by id.
+    pub checks: Arc<BTreeMap<Str, Arc<LocalCheck>>>,
+    /// Members of the pool as this agent sees them; itself first.
+    pub members: Arc<Vec<Member>>,
+    /// Raft address of the leader; `None` while there is none.
+    pub leader: Option<SocketAddr>,
+    /// Raft addresses of the servers.
+    pub peers: Arc<Vec<SocketAddr>>,
+    /// Changes whenever `services` or `checks` do; for the hash-based blocking of `/v1/agent/...`.
+    pub revision: u64,
+    /// It is leaving or has left.
+    pub leaving: bool,
+}
+
+/// What does not change while the agent runs.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Node name.
+    pub node_name: String,
+    /// Node id, UUID text.
+    pub node_id: String,
+    /// Advertised address, LAN.
+    pub advertise: String,
+    /// Version shown to users, e.g. `1.21.4`.
+    pub version: String,
+    /// Source revision, 8 hex digits, or empty.
+    pub revision: String,
+}
+
+/// A service as the agent holds it.
+#[derive(Clone, Debug)]
+pub struct LocalService {
+    /// The row the catalog should have.
+    pub row: Arc<Service>,
+    /// As registered; kept for persistence, idempotence and reload.
+    pub definition: Arc<ServiceDefinition>,
+    /// From a file (true) or over the API.
+    pub from_file: bool,
+}
+
+/// A check as the agent holds it.
+#[derive(Clone, Debug)]
+pub struct LocalCheck {
+    /// The row the catalog should have.
+    pub row: Arc<Check>,
+    /// As registered.
+    pub definition: Arc<CheckDefinition>,
+    /// From a file (true) or over the API.
+    pub from_file: bool,
+}
+
+/// A member of the gossip pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Node name.
+    pub name: String,
+    /// Address without port.
+    pub address: String,
+    /// Gossip port.
+    pub port: u16,
+    /// Serf tags.
+    pub tags: BTreeMap<String, String>,
+    /// 1 alive, 2 leaving, 3 left, 4 failed.
+    pub status: u8,
+}

@@ -1,0 +1,133 @@
+//! What a handler cannot do itself.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use convoke_catalog::command::{Command, Reply};
+use convoke_catalog::model::Status;
+use convoke_config::definition::{CheckDefinition, ServiceDefinition};
+
+use crate::response::Response;
+
+/// A change asked for by a client. The node replies with a [`Response`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// A change to the replicated tables.
+    Propose {
+        /// The change.
+        command: Box<Command>,
+        /// How its reply is shown.
+        render: Render,
+    },
+    /// A change to the agent itself.
+    Agent(AgentRequest),
+}
+
+/// How the reply to a [`Command`] becomes a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Render {
+    /// `true`, or the refusal as 500.
+    True,
+    /// `true` or `false`, or the refusal as 500.
+    Bool,
+}
+
+impl Render {
+    /// The response to a reply.
+    #[must_use]
+    pub fn response(self, reply: &Reply) -> Response {
+        match reply {
+            Reply::Refused(why) => Response::text(500, why.as_str()),
+            Reply::Bool(b) => Response::json(200, if *b { b"true".to_vec() } else { b"false".to_vec() }),
+            Reply::Done => Response::json(200, b"true".to_vec()),
+        }
+    }
+}
+
+/// A change to the agent's own state. Ids and names are decoded already.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AgentRequest {
+    /// `PUT /v1/agent/service/register`
+    RegisterService {
+        /// The service with its checks.
+        service: Box<ServiceDefinition>,
+        /// Checks of the service that are not named again go away.
+        replace_existing_checks: bool,
+    },
+    /// `PUT /v1/agent/service/deregister/:id`
+    DeregisterService {
+        /// Service id.
+        id: String,
+    },
+    /// `PUT /v1/agent/service/maintenance/:id`
+    ServiceMaintenance {
+        /// Service id.
+        id: String,
+        /// On or off.
+        enable: bool,
+        /// Shown in the check; empty for the default text.
+        reason: String,
+    },
+    /// `PUT /v1/agent/maintenance`
+    NodeMaintenance {
+        /// On or off.
+        enable: bool,
+        /// Shown in the check; empty for the default text.
+        reason: String,
+    },
+    /// `PUT /v1/agent/check/register`
+    RegisterCheck(Box<CheckDefinition>),
+    /// `PUT /v1/agent/check/deregister/:id`
+    DeregisterCheck {
+        /// Check id.
+        id: String,
+    },
+    /// `PUT /v1/agent/check/{pass,warn,fail,update}/:id`
+    UpdateCheck {
+        /// Check id.
+        id: String,
+        /// New status.
+        status: Status,
+        /// Note or output.
+        output: String,
+    },
+    /// `PUT /v1/agent/reload`
+    Reload,
+    /// `PUT /v1/agent/leave`
+    Leave,
+    /// `PUT /v1/agent/join/:address`
+    Join {
+        /// `host[:port]`.
+        address: String,
+        /// The WAN pool.
+        wan: bool,
+    },
+    /// `PUT /v1/agent/force-leave/:node`
+    ForceLeave {
+        /// Node name.
+        node: String,
+        /// Forget it altogether.
+        prune: bool,
+    },
+}
+
+/// Names of requests that change something, for logs and metrics.
+impl AgentRequest {
+    /// A short name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::RegisterService { .. } => "service/register",
+            Self::DeregisterService { .. } => "service/deregister",
+            Self::ServiceMaintenance { .. } => "service/maintenance",
+            Self::NodeMaintenance { .. } => "maintenance",
+            Self::RegisterCheck(_) => "check/register",
+            Self::DeregisterCheck { .. } => "check/deregister",
+            Self::UpdateCheck { .. } => "check/update",
+            Self::Reload => "reload",
+            Self::Leave => "leave",
+            Self::Join { .. } => "join",
+            Self::ForceLeave { .. } => "force-leave",
+        }
+    }
+}

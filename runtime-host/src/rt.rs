@@ -1,0 +1,54 @@
+//! What the shared async code needs of a runtime: native sockets, a timer, tasks. Nothing of the protocol.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// A byte stream in hyper's terms.
+pub trait Stream: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static {}
+impl<T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static> Stream for T {}
+
+/// A runtime: implemented once over tokio's types and once over smol's.
+///
+/// Everything is `'static` and cheap to clone; `Self` is usually a unit type.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// A connected TCP stream.
+    type Tcp: Stream;
+    /// A connected unix stream.
+    type Unix: Stream;
+    /// A UDP socket.
+    type Udp: Udp;
+
+    /// Connects within the caller's timeout.
+    fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
+    /// Connects to a unix socket.
+    fn connect_unix(&self, path: &Path) -> impl Future<Output = io::Result<Self::Unix>> + Send;
+    /// Takes over a bound, non-blocking UDP socket.
+    fn udp(&self, socket: std::net::UdpSocket) -> io::Result<Self::Udp>;
+    /// Completes after this long.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+    /// Runs a task until it ends.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+    /// Runs something that blocks (name lookup, waiting for a child) off the async threads.
+    fn blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = T> + Send;
+}
+
+/// A UDP socket.
+pub trait Udp: Send + Sync + 'static {
+    /// Receives one datagram.
+    fn recv_from(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send;
+    /// Sends one datagram.
+    fn send_to(&self, buf: &[u8], to: SocketAddr) -> impl Future<Output = io::Result<usize>> + Send;
+}
+
+/// The first of two futures; the other is dropped. `Ok` for the first, `Err` for the second.
+pub async fn race<A: Future, B: Future>(a: A, b: B) -> Result<A::Output, B::Output> {
+    futures_lite::future::or(async { Ok(a.await) }, async { Err(b.await) }).await
+}
+
+/// `future` within `limit`; `None` when it was not done by then.
+pub async fn within<R: Runtime, F: Future>(rt: &R, limit: Duration, future: F) -> Option<F::Output> {
+    race(future, rt.sleep(limit)).await.ok()
+}
