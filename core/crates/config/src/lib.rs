@@ -4,4 +4,10 @@
 
 extern crate alloc;
 
+pub mod config;
 pub mod definition;
+pub mod net;
+mod settings;
+
+pub use config::*;
+pub use net::{Cidr, ListenAddr};
