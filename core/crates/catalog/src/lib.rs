@@ -2,10 +2,26 @@
 //!
 //! * [`model`]: what the tables hold.
 //! * [`command`]: every change there is, and its reply.
+//! * [`view`]: the read side, an O(1) clone of everything.
+//! * [`group`]: the joined answer about a service, which the writer keeps ready.
+//! * [`topic`]: what a read depends on; change indexes and wake-ups speak of these.
+//! * [`name`]: names are compared without case.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod command;
+pub mod group;
 pub mod model;
+pub mod name;
+mod state;
+mod table;
+pub mod topic;
+pub mod view;
+
+pub use command::{Command, Reply};
+pub use group::{Instance, ServiceGroup, ServiceName};
+pub use name::Scope;
+pub use topic::{Changes, Topic};
+pub use view::View;

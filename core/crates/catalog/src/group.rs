@@ -1,0 +1,100 @@
+//! The joined answer about a service, kept ready for whoever asks.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::model::{Check, Node, Service, Status, Str};
+
+/// One instance of a service with everything DNS and health answers say about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Where it runs.
+    pub node: Arc<Node>,
+    /// Its row.
+    pub service: Arc<Service>,
+    /// Checks of the node, then of the service, each sorted by id.
+    pub checks: Arc<[Arc<Check>]>,
+    /// The worst of `checks`; passing if there are none. States beyond the three known ones rank between passing and
+    /// warning: not fit for `only_passing`, and neither critical nor of warning weight.
+    pub status: Status,
+}
+
+/// All instances of a service, or all that speak the mesh protocol for a destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceGroup {
+    /// Sorted by folded node name, then folded service id. Never empty in a view.
+    pub instances: Vec<Instance>,
+    /// Names and tags as they are listed. More than one where instances spell the name in different case.
+    pub names: Vec<ServiceName>,
+    /// Log index of the last change to anything here.
+    pub index: u64,
+    /// Log index of the last change to anything but checks.
+    pub rows_index: u64,
+    /// Log index of the last change to the checks of services here (those of nodes left aside).
+    pub checks_index: u64,
+}
+
+/// A service in the list of services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceName {
+    /// As the instances spell it.
+    pub name: Str,
+    /// Tags of all instances, each once, in the order they are met.
+    pub tags: Vec<Str>,
+}
+
+impl ServiceGroup {
+    /// Recomputes [`names`](Self::names); whether that changed them.
+    pub(crate) fn list_names(&mut self) -> bool {
+        let mut names: Vec<ServiceName> = Vec::with_capacity(self.names.len());
+        for instance in &self.instances {
+            let service = &instance.service;
+            let at = names.iter().position(|known| known.name == service.name).unwrap_or(names.len());
+            if at == names.len() {
+                names.push(ServiceName { name: Arc::clone(&service.name), tags: Vec::new() });
+            }
+            if let Some(entry) = names.get_mut(at) {
+                for tag in &service.tags {
+                    if !entry.tags.contains(tag) {
+                        entry.tags.push(Arc::clone(tag));
+                    }
+                }
+            }
+        }
+        let changed = names != self.names;
+        self.names = names;
+        changed
+    }
+}
+
+/// The worst of some states, by the ranks of [`Instance::status`].
+#[must_use]
+pub fn worst<'a>(states: impl IntoIterator<Item = &'a Status>) -> Status {
+    let rank = |status: &Status| match status {
+        Status::Passing => 0,
+        Status::Other(_) => 1,
+        Status::Warning => 2,
+        Status::Critical => 3,
+    };
+    let mut worst = &Status::Passing;
+    for status in states {
+        if rank(status) > rank(worst) {
+            worst = status;
+        }
+    }
+    worst.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_state_counts() {
+        let other = Status::Other("failing".into());
+        assert_eq!(worst([]), Status::Passing);
+        assert_eq!(worst([&Status::Passing, &other]), other);
+        assert_eq!(worst([&Status::Warning, &other]), Status::Warning);
+        assert_eq!(worst([&Status::Warning, &Status::Critical, &Status::Passing]), Status::Critical);
+    }
+}
