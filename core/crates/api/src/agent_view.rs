@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use convoke_catalog::Table;
 use convoke_catalog::model::{Check, Service, Str};
 use convoke_config::config::Config;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
@@ -18,9 +19,9 @@ pub struct AgentView {
     /// What does not change while it runs.
     pub identity: Arc<Identity>,
     /// Services registered with this agent, by id.
-    pub services: Arc<BTreeMap<Str, Arc<LocalService>>>,
+    pub services: Table<Str, Arc<LocalService>>,
     /// Checks registered with this agent, by id.
-    pub checks: Arc<BTreeMap<Str, Arc<LocalCheck>>>,
+    pub checks: Table<Str, Arc<LocalCheck>>,
     /// Members of the pool as this agent sees them; itself first.
     pub members: Arc<Vec<Member>>,
     /// Raft address of the leader; `None` while there is none.

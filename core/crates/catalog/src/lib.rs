@@ -6,6 +6,7 @@
 //! * [`group`]: the joined answer about a service, which the writer keeps ready.
 //! * [`topic`]: what a read depends on; change indexes and wake-ups speak of these.
 //! * [`name`]: names are compared without case.
+//! * [`table`]: the persistent map behind it all, which the agent's own tables use, too.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,12 +17,13 @@ pub mod group;
 pub mod model;
 pub mod name;
 mod state;
-mod table;
+pub mod table;
 pub mod topic;
 pub mod view;
 
 pub use command::{Command, Reply};
 pub use group::{Instance, ServiceGroup, ServiceName};
 pub use name::Scope;
+pub use table::Table;
 pub use topic::{Changes, Topic};
 pub use view::View;

@@ -9,7 +9,7 @@ use core::ops::{Bound, RangeBounds};
 /// Everything the catalog holds sits in these, which is what makes a [`View`](crate::View) free. The map behind it
 /// is an implementation detail, replaceable here without touching anything else.
 #[derive(Debug)]
-pub(crate) struct Table<K: Ord, V>(rpds::RedBlackTreeMapSync<K, V>);
+pub struct Table<K: Ord, V>(rpds::RedBlackTreeMapSync<K, V>);
 
 impl<K: Ord, V> Clone for Table<K, V> {
     fn clone(&self) -> Self {
@@ -25,12 +25,12 @@ impl<K: Ord, V> Default for Table<K, V> {
 
 impl<K: Ord + Clone, V: Clone> Table<K, V> {
     /// Sets a row, replacing the one under the same key.
-    pub(crate) fn insert(&mut self, key: K, value: V) {
+    pub fn insert(&mut self, key: K, value: V) {
         self.0.insert_mut(key, value);
     }
 
     /// Removes a row; whether there was one.
-    pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
@@ -38,7 +38,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     }
 
     /// The row to change in place (copied first if a view still holds it).
-    pub(crate) fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
@@ -48,7 +48,8 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
 
 impl<K: Ord, V> Table<K, V> {
     /// The row under `key`.
-    pub(crate) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    #[must_use]
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
@@ -56,27 +57,35 @@ impl<K: Ord, V> Table<K, V> {
     }
 
     /// Number of rows.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.0.size()
     }
 
+    /// No rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Rows in key order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter()
     }
 
     /// Values in key order.
-    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+    pub fn values(&self) -> impl Iterator<Item = &V> {
         self.0.values()
     }
 
     /// The row with the smallest key.
-    pub(crate) fn first(&self) -> Option<(&K, &V)> {
+    #[must_use]
+    pub fn first(&self) -> Option<(&K, &V)> {
         self.0.first()
     }
 
     /// Rows whose keys are in `range`, in key order.
-    pub(crate) fn range<'t, Q, R>(&'t self, range: R) -> impl Iterator<Item = (&'t K, &'t V)> + use<'t, Q, R, K, V>
+    pub fn range<'t, Q, R>(&'t self, range: R) -> impl Iterator<Item = (&'t K, &'t V)> + use<'t, Q, R, K, V>
     where
         Q: Ord + ?Sized,
         K: Borrow<Q>,
@@ -88,7 +97,7 @@ impl<K: Ord, V> Table<K, V> {
 
 impl<K: Ord + Borrow<str>, V> Table<K, V> {
     /// Rows whose key starts with `prefix`, in key order.
-    pub(crate) fn prefix<'t, 'p>(
+    pub fn prefix<'t, 'p>(
         &'t self,
         prefix: &'p str,
     ) -> impl Iterator<Item = (&'t K, &'t V)> + use<'t, 'p, K, V> {
