@@ -42,7 +42,9 @@ impl Compressor {
     /// Finds the longest suffix of `wire` that stands in `message`, and remembers the longer ones as they will stand
     /// at `at` once they are written there.
     pub(crate) fn find_and_learn(&mut self, message: &[u8], wire: &[u8], at: usize) -> Match {
-        for (start, hash) in hash_suffixes(wire) {
+        let mut suffixes = Suffixes::new();
+        hash_suffixes(wire, &mut suffixes);
+        for (start, hash) in suffixes.iter().map(|packed| (usize::from(*packed as u8), packed >> 8)) {
             let suffix = wire.get(start..).unwrap_or_default();
             if let Some(pointer) = self.find(message, suffix, hash) {
                 return Match { prefix: start, pointer: Some(pointer) };
@@ -54,7 +56,9 @@ impl Compressor {
 
     /// Remembers a name without looking for it, for the places where pointers are not allowed.
     pub(crate) fn learn_all(&mut self, message: &[u8], wire: &[u8], at: usize) {
-        for (start, hash) in hash_suffixes(wire) {
+        let mut suffixes = Suffixes::new();
+        hash_suffixes(wire, &mut suffixes);
+        for (start, hash) in suffixes.iter().map(|packed| (usize::from(*packed as u8), packed >> 8)) {
             if self.find(message, wire.get(start..).unwrap_or_default(), hash).is_some() {
                 // So are all shorter ones.
                 return;
@@ -73,13 +77,14 @@ impl Compressor {
         }
     }
 
+    /// `hash` has 24 bits: the lower 8 choose the slot, the others are compared.
     fn find(&self, message: &[u8], suffix: &[u8], hash: u32) -> Option<u16> {
         for slot in probe(hash) {
             let entry = *self.slots.get(slot)?;
             if entry == 0 {
                 return None;
             }
-            if entry >> 16 == hash >> 16 && stands_at(message, (entry & 0xffff) as usize, suffix) {
+            if entry >> 16 == hash >> 8 && stands_at(message, (entry & 0xffff) as usize, suffix) {
                 return Some(entry as u16);
             }
         }
@@ -92,7 +97,7 @@ impl Compressor {
         }
         for slot in probe(hash) {
             if let Some(entry) = self.slots.get_mut(slot).filter(|entry| **entry == 0) {
-                *entry = hash & 0xffff_0000 | offset as u32;
+                *entry = hash >> 8 << 16 | offset as u32;
                 return;
             }
         }
@@ -109,25 +114,26 @@ fn probe(hash: u32) -> impl Iterator<Item = usize> {
     (0..PROBES).map(move |step| (hash as usize + step) % SLOTS)
 }
 
-/// From the longest suffix to the shortest, where each starts and its hash; the root is not among them.
-fn hash_suffixes(wire: &[u8]) -> Vec<(usize, u32), MAX_LABELS> {
-    let mut suffixes = Vec::new();
+/// From the longest suffix to the shortest: in the low 8 bits where it starts, above them its hash. The root is not
+/// among them.
+type Suffixes = Vec<u32, MAX_LABELS>;
+
+fn hash_suffixes(wire: &[u8], suffixes: &mut Suffixes) {
     let mut at = 0;
     while let Some(&len @ 1..) = wire.get(at) {
         // A name has at most as many labels.
-        let _ = suffixes.push((at, 0));
+        let _ = suffixes.push(at as u32);
         at += 1 + usize::from(len);
     }
     // From the right, so that every suffix's hash is a step on the way to the whole name's.
     let mut hash = 0x811c_9dc5_u32;
     let mut end = at;
-    for (start, suffix_hash) in suffixes.iter_mut().rev() {
-        hash =
-            (hash ^ fingerprint(wire.get(*start..end).unwrap_or_default())).wrapping_mul(0x9e37_79b1).rotate_left(15);
-        end = *start;
-        *suffix_hash = hash;
+    for packed in suffixes.iter_mut().rev() {
+        let start = *packed as usize;
+        hash = (hash ^ fingerprint(wire.get(start..end).unwrap_or_default())).wrapping_mul(0x9e37_79b1).rotate_left(15);
+        end = start;
+        *packed |= hash << 8;
     }
-    suffixes
 }
 
 /// A number that tells labels apart well enough: length, first and last octets. Those of a fleet (`web-17`, `0a140001`)
