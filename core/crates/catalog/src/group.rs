@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::model::{Check, Node, Service, Status, Str};
+use crate::name::fold;
 
 /// One instance of a service with everything DNS and health answers say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub struct Instance {
 pub struct ServiceGroup {
     /// Sorted by folded node name, then folded service id. Never empty in a view.
     pub instances: Vec<Instance>,
-    /// Names and tags as they are listed. More than one where instances spell the name in different case.
+    /// Names and tags as they are listed, sorted. More than one where instances spell the name in different case;
+    /// none in mesh groups, which are not listed.
     pub names: Vec<ServiceName>,
     /// Log index of the last change to anything here.
     pub index: u64,
@@ -39,31 +41,59 @@ pub struct ServiceGroup {
 pub struct ServiceName {
     /// As the instances spell it.
     pub name: Str,
-    /// Tags of all instances, each once, in the order they are met.
+    /// Tags of all instances, each once, sorted.
     pub tags: Vec<Str>,
 }
 
 impl ServiceGroup {
-    /// Recomputes [`names`](Self::names); whether that changed them.
-    pub(crate) fn list_names(&mut self) -> bool {
+    /// Where the instance of that folded node name and service id is, or would be.
+    pub(crate) fn position(&self, node: &str, id: &str) -> Result<usize, usize> {
+        self.instances.binary_search_by(|instance| {
+            let by_node = (*fold(&instance.node.name)).cmp(node);
+            by_node.then_with(|| (*fold(&instance.service.id)).cmp(id))
+        })
+    }
+
+    /// Brings [`names`](Self::names) up to date after `added` came or `removed` went (both for one that changed);
+    /// whether that changed them.
+    pub(crate) fn list_names(&mut self, added: Option<&Service>, removed: Option<&Service>) -> bool {
+        if let (Some(old), Some(new)) = (removed, added)
+            && (&old.name, &old.tags) == (&new.name, &new.tags)
+        {
+            return false;
+        }
+        if removed.is_none() && added.is_some_and(|service| self.lists(service)) {
+            return false;
+        }
+        self.relist_names()
+    }
+
+    /// Computes [`names`](Self::names) from scratch; whether that changed them.
+    pub(crate) fn relist_names(&mut self) -> bool {
         let mut names: Vec<ServiceName> = Vec::with_capacity(self.names.len());
-        for instance in &self.instances {
-            let service = &instance.service;
-            let at = names.iter().position(|known| known.name == service.name).unwrap_or(names.len());
-            if at == names.len() {
+        for Instance { service, .. } in &self.instances {
+            let at = names.iter().position(|known| known.name == service.name).unwrap_or_else(|| {
                 names.push(ServiceName { name: Arc::clone(&service.name), tags: Vec::new() });
-            }
+                names.len() - 1
+            });
             if let Some(entry) = names.get_mut(at) {
                 for tag in &service.tags {
-                    if !entry.tags.contains(tag) {
-                        entry.tags.push(Arc::clone(tag));
+                    if let Err(place) = entry.tags.binary_search(tag) {
+                        entry.tags.insert(place, Arc::clone(tag));
                     }
                 }
             }
         }
+        names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let changed = names != self.names;
         self.names = names;
         changed
+    }
+
+    /// Whether name and tags of a service are listed already.
+    fn lists(&self, service: &Service) -> bool {
+        let known = self.names.iter().find(|known| known.name == service.name);
+        known.is_some_and(|known| service.tags.iter().all(|tag| known.tags.binary_search(tag).is_ok()))
     }
 }
 

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::group::ServiceGroup;
-use crate::model::{Check, KvEntry, Node, Service, Status, Str};
+use crate::model::{Check, KvEntry, Node, Service, Status, Str, Tenancy};
+use crate::name::{fold, fold_shared};
 use crate::table::Table;
 
 /// Everything. Keys are folded names unless it says otherwise.
@@ -85,6 +86,89 @@ pub(crate) struct Kv {
     pub(crate) grave_order: Table<(u64, Str), ()>,
     /// Log index of the last deletion that was dropped from `graves`: no prefix answers less.
     pub(crate) floor: u64,
+}
+
+impl State {
+    /// Partition and namespace as they are stored: in lower case, `default` where empty.
+    pub(crate) fn tenancy(given: &Tenancy) -> Tenancy {
+        Tenancy { partition: space(&given.partition), namespace: space(&given.namespace) }
+    }
+
+    /// A namespace, if anything was ever stored in it.
+    pub(crate) fn namespace(&self, tenancy: &Tenancy) -> Option<&Namespace> {
+        Some(self.partitions.get(&*tenancy.partition)?.namespaces.get(&*tenancy.namespace)?)
+    }
+
+    /// Changes a partition, made if need be, and copied if a view still holds it.
+    pub(crate) fn partition<R>(&mut self, name: &Str, change: impl FnOnce(&mut Partition) -> R) -> R {
+        self.partitions.change(name, |partition| change(Arc::make_mut(partition)))
+    }
+}
+
+impl Partition {
+    /// Changes a namespace, made if need be, and copied if a view still holds it.
+    pub(crate) fn namespace<R>(&mut self, name: &Str, change: impl FnOnce(&mut Namespace) -> R) -> R {
+        self.namespaces.change(name, |namespace| change(Arc::make_mut(namespace)))
+    }
+
+    /// Names of the namespaces.
+    pub(crate) fn namespace_names(&self) -> Vec<Str> {
+        self.namespaces.iter().map(|(name, _)| Arc::clone(name)).collect()
+    }
+
+    /// What a node has in a namespace.
+    pub(crate) fn local(&self, namespace: &str, node: &str) -> Option<&Local> {
+        Some(self.namespaces.get(namespace)?.locals.get(node)?)
+    }
+}
+
+/// A partition's or namespace's name as it is stored.
+pub(crate) fn space(name: &Str) -> Str {
+    if name.is_empty() { DEFAULT.into() } else { fold_shared(name) }
+}
+
+/// Name of the partition and of the namespace that are always there.
+pub(crate) const DEFAULT: &str = "default";
+
+impl Namespace {
+    /// Changes what a node has here, made if need be. `gone`: what was answered about its checks until then.
+    pub(crate) fn local<R>(&mut self, node: &Str, gone: u64, change: impl FnOnce(&mut Local) -> R) -> R {
+        self.locals.change(node, |local| {
+            let local = Arc::make_mut(local);
+            if local.checks_index == 0 {
+                local.checks_index = gone.max(1);
+            }
+            change(local)
+        })
+    }
+}
+
+impl Local {
+    /// Where the service with that folded id is, or would be.
+    pub(crate) fn service_position(&self, id: &str) -> Result<usize, usize> {
+        self.services.binary_search_by(|service| (*fold(&service.id)).cmp(id))
+    }
+
+    /// Where the check with that folded id is, or would be.
+    pub(crate) fn check_position(&self, id: &str) -> Result<usize, usize> {
+        self.checks.binary_search_by(|check| (*fold(&check.id)).cmp(id))
+    }
+
+    /// The service with that folded id.
+    pub(crate) fn service(&self, id: &str) -> Option<&Arc<Service>> {
+        self.services.get(self.service_position(id).ok()?)
+    }
+
+    /// The checks of the service with that folded id.
+    pub(crate) fn checks_of(&self, service: &str) -> Vec<Arc<Check>> {
+        let own = |check: &&Arc<Check>| !check.service_id.is_empty() && *fold(&check.service_id) == *service;
+        self.checks.iter().filter(own).cloned().collect()
+    }
+
+    /// The check with that folded id.
+    pub(crate) fn check(&self, id: &str) -> Option<&Arc<Check>> {
+        self.checks.get(self.check_position(id).ok()?)
+    }
 }
 
 /// Place of a state in [`Namespace::state_index`].

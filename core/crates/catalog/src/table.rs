@@ -44,6 +44,26 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     {
         self.0.get_mut(key)
     }
+
+    /// The stored key that equals `key`, which saves its allocation, or `key` itself.
+    #[must_use]
+    pub fn shared_key(&self, key: K) -> K {
+        self.0.get_key_value(&key).map_or(key, |(stored, _)| stored.clone())
+    }
+
+    /// Changes the row under `key`, which starts out as the default if there is none.
+    pub fn change<R>(&mut self, key: &K, change: impl FnOnce(&mut V) -> R) -> R
+    where
+        V: Default,
+    {
+        if let Some(value) = self.0.get_mut(key) {
+            return change(value);
+        }
+        let mut value = V::default();
+        let result = change(&mut value);
+        self.0.insert_mut(key.clone(), value);
+        result
+    }
 }
 
 impl<K: Ord, V> Table<K, V> {
@@ -97,10 +117,7 @@ impl<K: Ord, V> Table<K, V> {
 
 impl<K: Ord + Borrow<str>, V> Table<K, V> {
     /// Rows whose key starts with `prefix`, in key order.
-    pub fn prefix<'t, 'p>(
-        &'t self,
-        prefix: &'p str,
-    ) -> impl Iterator<Item = (&'t K, &'t V)> + use<'t, 'p, K, V> {
+    pub fn prefix<'t, 'p>(&'t self, prefix: &'p str) -> impl Iterator<Item = (&'t K, &'t V)> + use<'t, 'p, K, V> {
         self.range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
             .take_while(move |(key, _)| (*key).borrow().starts_with(prefix))
     }

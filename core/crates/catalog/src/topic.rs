@@ -141,9 +141,22 @@ impl Topic {
     }
 }
 
+impl Topic {
+    /// Another topic whose change counts as a change of this one.
+    pub(crate) fn implied(&self) -> Option<Self> {
+        match self {
+            Self::NodeServices { tenancy, node } => {
+                Some(Self::Node { partition: tenancy.partition.clone(), name: node.clone() })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The topics a command changed, folded and without repeats.
 ///
-/// [`Topic::KvPrefix`] never appears: a changed [`Topic::Kv`] stands for every prefix of its key.
+/// [`Topic::KvPrefix`] never appears: a changed [`Topic::Kv`] stands for every prefix of its key. Nor does
+/// [`Topic::NodeServices`] where only the row of the node changed: its [`Topic::Node`] stands for that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes(BTreeSet<Topic>);
 
@@ -184,7 +197,10 @@ impl Changes {
                     _ => false,
                 }
             }
-            _ => self.0.contains(&topic.folded()),
+            _ => {
+                let topic = topic.folded();
+                self.0.contains(&topic) || topic.implied().is_some_and(|implied| self.0.contains(&implied))
+            }
         }
     }
 }

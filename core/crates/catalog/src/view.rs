@@ -9,7 +9,8 @@ use crate::group::{ServiceGroup, ServiceName};
 use crate::model::{Check, KvEntry, Node, Service, Status, Str};
 use crate::name::{Scope, fold};
 use crate::state::{Kv, Local, Namespace, Partition, State, state_slot};
-use crate::topic::Topic;
+
+pub use crate::topic::{Changes, Topic};
 
 /// The tables as they were after some command.
 ///
@@ -310,20 +311,6 @@ impl View {
 
     fn local(&self, scope: Scope<'_>, node: &str) -> Option<&Local> {
         self.namespace(scope)?.locals.get(&*fold(node)).map(|local| &**local)
-    }
-}
-
-impl Local {
-    /// The service with that folded id.
-    pub(crate) fn service(&self, id: &str) -> Option<&Arc<Service>> {
-        let at = self.services.binary_search_by(|service| (*fold(&service.id)).cmp(id)).ok()?;
-        self.services.get(at)
-    }
-
-    /// The check with that folded id.
-    pub(crate) fn check(&self, id: &str) -> Option<&Arc<Check>> {
-        let at = self.checks.binary_search_by(|check| (*fold(&check.id)).cmp(id)).ok()?;
-        self.checks.get(at)
     }
 }
 

@@ -1,0 +1,60 @@
+//! The write side: commands applied in log order.
+
+use alloc::sync::Arc;
+
+use crate::command::{Command, Reply};
+use crate::state::State;
+use crate::topic::Changes;
+use crate::view::View;
+use crate::{kv, register};
+
+/// The tables and their only writer.
+///
+/// Feed it every committed command with [`apply`](Self::apply), in log order; take a [`view`](Self::view) after each
+/// batch and publish it, then wake with the merged [`Changes`]. It is a pure function of the commands: replicas that
+/// applied the same log hold the same rows, indexes and order. It reads no clock, and no command can make it panic.
+/// [`export`](Self::export) and [`import`](Self::import) carry the whole of it through a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    pub(crate) state: Arc<State>,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// For whoever proposed it.
+    pub reply: Reply,
+    /// For whoever waits. Empty if the tables are as they were.
+    pub changes: Changes,
+}
+
+/// One command on its way through the tables.
+pub(crate) struct Write {
+    /// Its log index.
+    pub(crate) index: u64,
+    /// What it changed so far.
+    pub(crate) changes: Changes,
+}
+
+impl Catalog {
+    /// Applies the command at log index `index`, which is greater than any before (at least 1).
+    pub fn apply(&mut self, index: u64, command: Command) -> Applied {
+        debug_assert!(index > self.state.index, "the log is applied in order");
+        let state = Arc::make_mut(&mut self.state);
+        state.index = index.max(state.index);
+        let mut write = Write { index: state.index, changes: Changes::default() };
+        let reply = match command {
+            Command::Register(register) => register::register(state, &mut write, register),
+            Command::Deregister(deregister) => register::deregister(state, &mut write, &deregister),
+            Command::KvSet(set) => kv::set(state, &mut write, set),
+            Command::KvDelete(delete) => kv::delete(state, &mut write, &delete),
+        };
+        Applied { reply, changes: write.changes }
+    }
+
+    /// The tables as they are now. Costs one reference count.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View(Arc::clone(&self.state))
+    }
+}

@@ -1,0 +1,339 @@
+//! Changing the rows of one node: nodes, services and checks, their indexes by id and address, their change indexes.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::catalog::Write;
+use crate::join::Touched;
+use crate::model::{Check, Indexes, Node, Service, Status, Str, Tenancy};
+use crate::name::{fold, fold_shared};
+use crate::state::{DEFAULT, Namespace, Partition, state_slot};
+use crate::topic::Topic;
+
+/// Writes rows of one node and remembers which instances they touched; [`finish`](Self::finish) or
+/// [`remove_node`](Self::remove_node), which end it, then bring the groups of those up to date.
+///
+/// A row written as it was moves no index.
+pub(crate) struct NodeWriter<'a> {
+    pub(crate) partition: &'a mut Partition,
+    pub(crate) write: &'a mut Write,
+    /// Name of the partition.
+    pub(crate) space: Str,
+    /// Folded name of the node.
+    pub(crate) node: Str,
+    /// Instances of this node that have to be joined anew.
+    pub(crate) touched: Touched,
+}
+
+impl<'a> NodeWriter<'a> {
+    /// A writer for the node of that folded name in the partition of that name.
+    pub(crate) fn new(partition: &'a mut Partition, write: &'a mut Write, space: &Str, node: Str) -> Self {
+        Self { partition, write, space: Arc::clone(space), node, touched: Touched::default() }
+    }
+
+    /// Creates or changes the node's row. `created`: its creation index, if it is known from another name.
+    pub(crate) fn put_node(&mut self, mut node: Node, created: Option<u64>) {
+        let index = self.write.index;
+        let before = self.partition.nodes.get(&*self.node).cloned();
+        match &before {
+            Some(before) => node.indexes = before.indexes,
+            None => node.indexes.create = created.unwrap_or(index),
+        }
+        if before.as_ref().is_some_and(|before| **before == node) {
+            return;
+        }
+        node.indexes.modify = index;
+        share_empty([&mut node.address, &mut node.datacenter]);
+        if let Some(before) = &before {
+            self.forget_node(before);
+            if before.name != node.name {
+                self.respell_checks(&node.name);
+            }
+        }
+        if let Some(id) = &node.id {
+            self.partition.ids.insert(fold_shared(id), Arc::clone(&self.node));
+        }
+        if let Ok(address) = node.address.parse::<IpAddr>() {
+            self.partition.addresses.insert((address, Arc::clone(&self.node)), ());
+        }
+        self.partition.nodes.insert(Arc::clone(&self.node), Arc::new(node));
+        self.node_changed();
+        for namespace in self.partition.namespace_names() {
+            self.touch_all(&namespace, true);
+        }
+    }
+
+    /// Creates or changes a service.
+    pub(crate) fn put_service(&mut self, mut service: Service) {
+        let index = self.write.index;
+        let id = fold_shared(&service.id);
+        let tenancy = service.tenancy.clone();
+        let before = self.partition.local(&tenancy.namespace, &self.node).and_then(|local| local.service(&id)).cloned();
+        service.indexes = before.as_ref().map_or(Indexes { create: index, modify: index }, |before| before.indexes);
+        if before.as_ref().is_some_and(|before| **before == service) {
+            return;
+        }
+        service.indexes.modify = index;
+        share_empty([&mut service.kind, &mut service.address, &mut service.socket_path]);
+        if service.id == service.name {
+            service.id = Arc::clone(&service.name);
+        }
+        let service = Arc::new(service);
+        let gone = self.partition.nodes_gone;
+        self.namespace(&tenancy.namespace, |space, node| {
+            space.forget_address(node, before.as_deref());
+            if let Ok(address) = service.address.parse::<IpAddr>() {
+                space.addresses.insert((address, Arc::clone(node), Arc::clone(&id)), ());
+            }
+            space.services_index = index;
+            space.local(node, gone, |local| {
+                local.services_index = index;
+                let at = local.service_position(&id);
+                put(&mut local.services, at, Arc::clone(&service));
+            });
+        });
+        let renamed = before.as_ref().is_some_and(|before| before.name != service.name);
+        self.touched.service(&tenancy.namespace, &id, before);
+        self.services_changed(&tenancy);
+        if renamed {
+            self.rename_checks(&tenancy.namespace, &id, &service);
+        }
+    }
+
+    /// Creates or changes a check, whose node and service, if it names one, are there.
+    pub(crate) fn put_check(&mut self, mut check: Check) {
+        let Some(node) = self.partition.nodes.get(&*self.node) else { return };
+        check.node = Arc::clone(&node.name);
+        check.service_name = Str::default();
+        check.service_tags = Vec::new();
+        if !check.service_id.is_empty() {
+            let local = self.partition.local(&check.tenancy.namespace, &self.node);
+            let Some(service) = local.and_then(|local| local.service(&fold(&check.service_id))) else { return };
+            check.service_id = Arc::clone(&service.id);
+            check.service_name = Arc::clone(&service.name);
+            check.service_tags.clone_from(&service.tags);
+        }
+        share_empty([&mut check.notes, &mut check.output, &mut check.service_id, &mut check.kind]);
+        if check.id == check.name {
+            check.id = Arc::clone(&check.name);
+        }
+        self.store_check(check);
+    }
+
+    /// Removes a service with its checks, if it is there.
+    pub(crate) fn remove_service(&mut self, namespace: &Str, id: &str) {
+        let Some(local) = self.partition.local(namespace, &self.node) else { return };
+        let Some(service) = local.service(id).cloned() else { return };
+        for check in local.checks_of(id) {
+            self.remove_check(namespace, &fold(&check.id));
+        }
+        let index = self.write.index;
+        let gone = self.partition.nodes_gone;
+        self.namespace(namespace, |space, node| {
+            space.forget_address(node, Some(&service));
+            space.services_index = index;
+            space.local(node, gone, |local| {
+                local.services_index = index;
+                if let Ok(at) = local.service_position(id) {
+                    local.services.remove(at);
+                }
+            });
+        });
+        self.services_changed(&service.tenancy);
+        self.touched.service(namespace, id, Some(service));
+    }
+
+    /// Removes a check, if it is there.
+    pub(crate) fn remove_check(&mut self, namespace: &Str, id: &str) {
+        let Some(local) = self.partition.local(namespace, &self.node) else { return };
+        let Some(check) = local.check(id).cloned() else { return };
+        let gone = self.partition.nodes_gone;
+        self.namespace(namespace, |space, node| {
+            space.local(node, gone, |local| {
+                if let Ok(at) = local.check_position(id) {
+                    local.checks.remove(at);
+                }
+            });
+        });
+        self.check_changed(&check, &[&check.status]);
+    }
+
+    /// Removes the node with everything on it.
+    pub(crate) fn remove_node(mut self) {
+        let Some(node) = self.partition.nodes.get(&*self.node).cloned() else { return };
+        for namespace in self.partition.namespace_names() {
+            let Some(local) = self.partition.local(&namespace, &self.node).cloned() else { continue };
+            for service in &local.services {
+                self.remove_service(&namespace, &fold(&service.id));
+            }
+            for check in &local.checks {
+                self.remove_check(&namespace, &fold(&check.id));
+            }
+        }
+        self.join();
+        for namespace in self.partition.namespace_names() {
+            self.namespace(&namespace, |space, node| space.locals.remove(&**node));
+        }
+        self.forget_node(&node);
+        self.partition.nodes.remove(&*self.node);
+        self.partition.nodes_gone = self.write.index;
+        self.node_changed();
+    }
+
+    /// Ends the change.
+    pub(crate) fn finish(mut self) {
+        self.join();
+    }
+
+    /// Changes a namespace, with the folded name of the node at hand.
+    pub(crate) fn namespace<R>(&mut self, name: &Str, change: impl FnOnce(&mut Namespace, &Str) -> R) -> R {
+        self.partition.namespace(name, |space| change(space, &self.node))
+    }
+}
+
+/// Rows behind the scenes.
+impl NodeWriter<'_> {
+    /// Writes a check whose references are filled in.
+    fn store_check(&mut self, mut check: Check) {
+        let index = self.write.index;
+        let id = fold_shared(&check.id);
+        let tenancy = check.tenancy.clone();
+        let before = self.partition.local(&tenancy.namespace, &self.node).and_then(|local| local.check(&id)).cloned();
+        check.indexes = before.as_ref().map_or(Indexes { create: index, modify: index }, |before| before.indexes);
+        if before.as_ref().is_some_and(|before| **before == check) {
+            return;
+        }
+        check.indexes.modify = index;
+        let check = Arc::new(check);
+        let gone = self.partition.nodes_gone;
+        self.namespace(&tenancy.namespace, |space, node| {
+            space.local(node, gone, |local| {
+                let at = local.check_position(&id);
+                put(&mut local.checks, at, Arc::clone(&check));
+            });
+        });
+        match before {
+            None => self.check_changed(&check, &[&check.status]),
+            Some(before) => {
+                if fold(&before.service_id) != fold(&check.service_id) {
+                    self.check_changed(&before, &[]);
+                }
+                self.check_changed(&check, &[&before.status, &check.status]);
+            }
+        }
+    }
+
+    /// The node's name is spelt in another case now: its checks follow.
+    fn respell_checks(&mut self, name: &Str) {
+        for namespace in self.partition.namespace_names() {
+            let Some(local) = self.partition.local(&namespace, &self.node) else { continue };
+            for check in local.checks.clone() {
+                self.store_check(Check { node: Arc::clone(name), ..Check::clone(&check) });
+            }
+        }
+    }
+
+    /// A service has another name now: its checks follow.
+    fn rename_checks(&mut self, namespace: &Str, id: &str, service: &Service) {
+        let Some(local) = self.partition.local(namespace, &self.node) else { return };
+        for check in local.checks_of(id) {
+            self.store_check(Check {
+                service_name: Arc::clone(&service.name),
+                service_tags: service.tags.clone(),
+                ..Check::clone(&check)
+            });
+        }
+    }
+
+    /// Takes a node's row out of the indexes by id and address.
+    fn forget_node(&mut self, node: &Node) {
+        if let Some(id) = &node.id {
+            self.partition.ids.remove(&*fold(id));
+        }
+        if let Ok(address) = node.address.parse::<IpAddr>() {
+            self.partition.addresses.remove(&(address, Arc::clone(&self.node)));
+        }
+    }
+
+    fn node_changed(&mut self) {
+        self.partition.nodes_index = self.write.index;
+        self.write.changes.add(Topic::Nodes { partition: Arc::clone(&self.space) });
+        self.write.changes.add(Topic::Node { partition: Arc::clone(&self.space), name: Arc::clone(&self.node) });
+    }
+
+    fn services_changed(&mut self, tenancy: &Tenancy) {
+        self.write.changes.add(Topic::NodeServices { tenancy: tenancy.clone(), node: Arc::clone(&self.node) });
+        self.write.changes.add(Topic::ServiceRows { tenancy: tenancy.clone() });
+    }
+
+    /// A check came, went or changed: notes it wherever it is read. `states`: those whose listing it changed.
+    fn check_changed(&mut self, check: &Check, states: &[&Status]) {
+        let index = self.write.index;
+        let gone = self.partition.nodes_gone;
+        let tenancy = &check.tenancy;
+        self.namespace(&tenancy.namespace, |space, node| {
+            space.checks_index = index;
+            for status in states {
+                if let Some(slot) = space.state_index.get_mut(state_slot(status)) {
+                    *slot = index;
+                }
+            }
+            space.local(node, gone, |local| local.checks_index = index);
+        });
+        for status in states {
+            let topic = Topic::CheckState { tenancy: tenancy.clone(), status: Status::clone(status) };
+            self.write.changes.add(topic.folded());
+        }
+        self.write.changes.add(Topic::Checks { tenancy: tenancy.clone() });
+        self.write.changes.add(Topic::NodeChecks { tenancy: tenancy.clone(), node: Arc::clone(&self.node) });
+        if !check.service_id.is_empty() {
+            self.touched.own_check(&tenancy.namespace, &fold(&check.service_id));
+        } else if *tenancy.namespace == *DEFAULT {
+            for namespace in self.partition.namespace_names() {
+                self.touch_all(&namespace, false);
+            }
+        } else {
+            self.touch_all(&tenancy.namespace, false);
+        }
+    }
+
+    /// Touches every service the node has in a namespace.
+    fn touch_all(&mut self, namespace: &Str, rows: bool) {
+        let Some(local) = self.partition.local(namespace, &self.node) else { return };
+        for service in &local.services {
+            self.touched.node(namespace, fold_shared(&service.id), rows);
+        }
+    }
+}
+
+impl Namespace {
+    /// Takes a service's row out of the index by address.
+    fn forget_address(&mut self, node: &Str, service: Option<&Service>) {
+        let Some(service) = service else { return };
+        if let Ok(address) = service.address.parse::<IpAddr>() {
+            self.addresses.remove(&(address, Arc::clone(node), fold_shared(&service.id)));
+        }
+    }
+}
+
+/// Replaces the row at `Ok` or inserts at `Err`, as a binary search says.
+fn put<T>(rows: &mut Vec<T>, at: Result<usize, usize>, row: T) {
+    match at {
+        Ok(at) => {
+            if let Some(place) = rows.get_mut(at) {
+                *place = row;
+            }
+        }
+        Err(at) => rows.insert(at.min(rows.len()), row),
+    }
+}
+
+/// Gives up the allocations that hold empty text: decoding makes one for every field.
+fn share_empty<const N: usize>(fields: [&mut Str; N]) {
+    for field in fields {
+        if field.is_empty() {
+            *field = Str::default();
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The whole of the tables as plain rows, for snapshots.
+//!
+//! What is derived (groups, indexes by id and address, names and tags) is not in it, but joined anew; change indexes
+//! are, so that a follower that installs a snapshot answers the same indexes as everybody else.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::catalog::Catalog;
+use crate::group::ServiceGroup;
+use crate::join::join_all;
+use crate::model::{Check, KvEntry, Node, Service, Str};
+use crate::name::{fold, fold_shared};
+use crate::state::{Local, Namespace, Partition, State};
+use crate::table::Table;
+
+/// Everything a [`Catalog`] holds. Encoded with postcard: fields are only ever added at the end, behind a version in
+/// the envelope around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Log index of the last command in it.
+    pub index: u64,
+    partitions: Vec<PartitionRows>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct PartitionRows {
+    name: Str,
+    nodes: Vec<Arc<Node>>,
+    nodes_index: u64,
+    nodes_gone: u64,
+    namespaces: Vec<NamespaceRows>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct NamespaceRows {
+    name: Str,
+    locals: Vec<LocalRows>,
+    groups: Vec<GroupIndexes>,
+    connect: Vec<GroupIndexes>,
+    names_index: u64,
+    services_index: u64,
+    services_gone: u64,
+    connect_gone: u64,
+    checks_index: u64,
+    state_index: [u64; 4],
+    kv: Vec<Arc<KvEntry>>,
+    graves: Vec<(Str, u64)>,
+    floor: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct LocalRows {
+    node: Str,
+    services: Vec<Arc<Service>>,
+    checks: Vec<Arc<Check>>,
+    services_index: u64,
+    checks_index: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct GroupIndexes {
+    name: Str,
+    index: u64,
+    rows_index: u64,
+    checks_index: u64,
+}
+
+/// Why a snapshot cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ImportError {
+    /// Services or checks of a node that is not in it.
+    #[error(
+        "the snapshot is damaged: it holds services or checks of node {node:?} but not the node; use another snapshot"
+    )]
+    NodeMissing {
+        /// Folded name of the node.
+        node: Str,
+    },
+    /// A service without change index, or a change index without service.
+    #[error("the snapshot is damaged: its services and their change indexes do not match; use another snapshot")]
+    GroupsDiffer,
+}
+
+impl Catalog {
+    /// Everything, as plain rows.
+    #[must_use]
+    pub fn export(&self) -> Snapshot {
+        let partitions = self.state.partitions.iter().map(|(name, partition)| PartitionRows {
+            name: Arc::clone(name),
+            nodes: partition.nodes.values().cloned().collect(),
+            nodes_index: partition.nodes_index,
+            nodes_gone: partition.nodes_gone,
+            namespaces: partition.namespaces.iter().map(|(name, space)| export_namespace(name, space)).collect(),
+        });
+        Snapshot { index: self.state.index, partitions: partitions.collect() }
+    }
+
+    /// The tables a snapshot was taken of.
+    ///
+    /// # Errors
+    /// If its rows contradict each other.
+    pub fn import(snapshot: Snapshot) -> Result<Self, ImportError> {
+        let mut state = State { index: snapshot.index, ..State::default() };
+        for rows in snapshot.partitions {
+            let name = Arc::clone(&rows.name);
+            state.partitions.insert(name, Arc::new(import_partition(rows)?));
+        }
+        Ok(Self { state: Arc::new(state) })
+    }
+}
+
+fn export_namespace(name: &Str, space: &Namespace) -> NamespaceRows {
+    let locals = space.locals.iter().map(|(node, local)| LocalRows {
+        node: Arc::clone(node),
+        services: local.services.clone(),
+        checks: local.checks.clone(),
+        services_index: local.services_index,
+        checks_index: local.checks_index,
+    });
+    NamespaceRows {
+        name: Arc::clone(name),
+        locals: locals.collect(),
+        groups: export_groups(&space.groups),
+        connect: export_groups(&space.connect),
+        names_index: space.names_index,
+        services_index: space.services_index,
+        services_gone: space.services_gone,
+        connect_gone: space.connect_gone,
+        checks_index: space.checks_index,
+        state_index: space.state_index,
+        kv: space.kv.entries.values().cloned().collect(),
+        graves: space.kv.graves.iter().map(|(key, index)| (Arc::clone(key), *index)).collect(),
+        floor: space.kv.floor,
+    }
+}
+
+fn export_groups(groups: &Table<Str, Arc<ServiceGroup>>) -> Vec<GroupIndexes> {
+    let indexes = |(name, group): (&Str, &Arc<ServiceGroup>)| GroupIndexes {
+        name: Arc::clone(name),
+        index: group.index,
+        rows_index: group.rows_index,
+        checks_index: group.checks_index,
+    };
+    groups.iter().map(indexes).collect()
+}
+
+fn import_partition(rows: PartitionRows) -> Result<Partition, ImportError> {
+    let mut partition =
+        Partition { nodes_index: rows.nodes_index, nodes_gone: rows.nodes_gone, ..Partition::default() };
+    for node in rows.nodes {
+        let key = fold_shared(&node.name);
+        if let Some(id) = &node.id {
+            partition.ids.insert(fold_shared(id), Arc::clone(&key));
+        }
+        if let Ok(address) = node.address.parse::<IpAddr>() {
+            partition.addresses.insert((address, Arc::clone(&key)), ());
+        }
+        partition.nodes.insert(key, node);
+    }
+    let mut groups = Vec::with_capacity(rows.namespaces.len());
+    for mut rows in rows.namespaces {
+        let name = Arc::clone(&rows.name);
+        groups.push((Arc::clone(&name), core::mem::take(&mut rows.groups), core::mem::take(&mut rows.connect)));
+        let space = import_namespace(&partition, rows)?;
+        partition.namespaces.insert(name, Arc::new(space));
+    }
+    for (name, by_name, connect) in groups {
+        import_groups(&mut partition, &name, by_name, connect)?;
+    }
+    Ok(partition)
+}
+
+fn import_namespace(partition: &Partition, rows: NamespaceRows) -> Result<Namespace, ImportError> {
+    let mut space = Namespace {
+        names_index: rows.names_index,
+        services_index: rows.services_index,
+        services_gone: rows.services_gone,
+        connect_gone: rows.connect_gone,
+        checks_index: rows.checks_index,
+        state_index: rows.state_index,
+        ..Namespace::default()
+    };
+    for local in rows.locals {
+        if partition.nodes.get(&*local.node).is_none() {
+            return Err(ImportError::NodeMissing { node: local.node });
+        }
+        for service in &local.services {
+            if let Ok(address) = service.address.parse::<IpAddr>() {
+                space.addresses.insert((address, Arc::clone(&local.node), fold_shared(&service.id)), ());
+            }
+        }
+        let LocalRows { node, mut services, mut checks, services_index, checks_index } = local;
+        services.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
+        checks.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
+        space.locals.insert(node, Arc::new(Local { services, checks, services_index, checks_index }));
+    }
+    for entry in rows.kv {
+        space.kv.entries.insert(Arc::clone(&entry.key), entry);
+    }
+    space.kv.floor = rows.floor;
+    for (key, index) in rows.graves {
+        space.kv.bury(&key, index);
+    }
+    Ok(space)
+}
+
+/// Joins the groups of a namespace and gives them their indexes. All rows of the partition are in place.
+fn import_groups(
+    partition: &mut Partition,
+    name: &Str,
+    by_name: Vec<GroupIndexes>,
+    connect: Vec<GroupIndexes>,
+) -> Result<(), ImportError> {
+    let mut groups: Table<Str, Arc<ServiceGroup>> = Table::default();
+    let mut mesh = groups.clone();
+    for (name, destination, instance) in join_all(partition, name) {
+        if let Some(destination) = destination {
+            mesh.change(&destination, |group| Arc::make_mut(group).instances.push(instance.clone()));
+        }
+        if let Some(name) = name {
+            groups.change(&name, |group| Arc::make_mut(group).instances.push(instance));
+        }
+    }
+    for (table, indexes, listed) in [(&mut groups, by_name, true), (&mut mesh, connect, false)] {
+        if indexes.len() != table.len() {
+            return Err(ImportError::GroupsDiffer);
+        }
+        for GroupIndexes { name, index, rows_index, checks_index } in indexes {
+            let Some(group) = table.get_mut(&*name).map(Arc::make_mut) else {
+                return Err(ImportError::GroupsDiffer);
+            };
+            (group.index, group.rows_index, group.checks_index) = (index, rows_index, checks_index);
+            if listed {
+                group.relist_names();
+            }
+        }
+    }
+    partition.namespace(name, |space| (space.groups, space.connect) = (groups, mesh));
+    Ok(())
+}
