@@ -1,0 +1,35 @@
+//! Commands of Consul that this build knows by name only, so that it can say so.
+
+use super::command::{Action, Entry};
+
+/// The family.
+pub(super) const COMMANDS: &[Entry] = &[
+    later("acl", "Access control: tokens, policies, roles, auth methods"),
+    later("config", "Central configuration entries"),
+    later("connect", "The service mesh"),
+    later("debug", "Collect an archive of figures about an agent"),
+    later("event", "Fire a user event"),
+    later("exec", "Run a command on nodes"),
+    later("intention", "Who may talk to whom in the mesh"),
+    later("keyring", "Keys of gossip encryption"),
+    later("license", "Licences, of which there are none to manage"),
+    later("lock", "Run a command while holding a lock"),
+    later("login", "Trade a credential for an ACL token"),
+    later("logout", "Give up a token got by login"),
+    later("namespace", "Namespaces"),
+    later("operator", "Tools for operators of a cluster"),
+    later("partition", "Admin partitions"),
+    later("peering", "Peerings with other clusters"),
+    later("resource", "Typed resources"),
+    later("rtt", "Estimate the round trip time between nodes"),
+    later("services export", "Export a service to peers or partitions"),
+    later("services exported-services", "List exported services"),
+    later("snapshot", "Save, restore and inspect the state of the servers"),
+    later("tls", "Make authorities and certificates"),
+    later("troubleshoot", "Find out why the mesh does not connect"),
+    later("watch", "Wait for a change and run a command"),
+];
+
+const fn later(name: &'static str, about: &'static str) -> Entry {
+    Entry { name, about, usage: "[options]", detail: "", flags: Vec::new, action: Action::Later }
+}

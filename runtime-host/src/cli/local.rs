@@ -1,0 +1,149 @@
+//! Commands that ask no agent: `version`, `keygen`, `validate`.
+
+use super::agent::config_format;
+use super::command::{Action, Cx, DONE, Entry, Failure, Outcome, texts, words};
+use super::flags::{Parsed, switch, text};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use convoke_config::definition::ServiceDefinition;
+use convoke_config::flags::Flags;
+use convoke_config::{Config, Diagnostic, Source};
+use serde_json::json;
+use std::path::Path;
+
+/// The version of Consul whose behaviour this is, and of this program.
+const NUMBER: &str = env!("CARGO_PKG_VERSION");
+
+/// The RPC protocol: what is spoken, the least and the greatest that is understood.
+const PROTOCOL: (u8, u8, u8) = (2, 2, 3);
+
+/// The family.
+pub(super) const COMMANDS: &[Entry] = &[
+    VERSION,
+    Entry {
+        name: "keygen",
+        about: "Make a key for gossip encryption",
+        usage: "",
+        detail: "Prints 32 random bytes in base64, for -encrypt.",
+        flags: Vec::new,
+        action: Action::Local(keygen),
+    },
+    Entry {
+        name: "validate",
+        about: "Check configuration files and folders",
+        usage: "[options] FILE_OR_DIRECTORY ...",
+        detail: "Reads them as an agent would that is started with them all. Exits with 1 if they are wrong; what an \
+                 agent would refuse or pass over is printed as a warning.",
+        flags: || {
+            vec![
+                text("config-format", "hcl|json", "All files are of this format, whatever they are called."),
+                switch("quiet", "Print nothing when the configuration is valid."),
+            ]
+        },
+        action: Action::Local(validate),
+    },
+];
+
+/// `version`, which also answers to `-v` and `--version`.
+pub(super) const VERSION: Entry = Entry {
+    name: "version",
+    about: "Print the version",
+    usage: "[options]",
+    detail: "",
+    flags: || vec![text("format", "pretty|json", "pretty unless set.")],
+    action: Action::Local(version),
+};
+
+fn version(cx: &mut Cx<'_>, parsed: &Parsed) -> Outcome {
+    words(parsed, 0, 0)?;
+    let (default, least, most) = PROTOCOL;
+    match parsed.text("format").unwrap_or("pretty") {
+        "pretty" => {
+            cx.say(format!("Consul v{NUMBER}"));
+            cx.say("Convoke, which speaks as this version of Consul does");
+            cx.say(format!("Protocol {default} spoken by default, understands {least} to {most}"));
+        }
+        "json" => {
+            let rpc = json!({ "Default": default, "Min": least, "Max": most });
+            let text = json!({ "Version": NUMBER, "Revision": "convoke", "Prerelease": "", "RPC": rpc });
+            cx.say(format!("{text:#}"));
+        }
+        other => return Err(format!("Unknown format {other:?}: use pretty or json").into()),
+    }
+    DONE
+}
+
+fn keygen(cx: &mut Cx<'_>, parsed: &Parsed) -> Outcome {
+    words(parsed, 0, 0)?;
+    let mut key = [0; 32];
+    cx.io.entropy(&mut key).map_err(|why| format!("Error reading random data: {why}"))?;
+    cx.say(STANDARD.encode(key));
+    DONE
+}
+
+fn validate(cx: &mut Cx<'_>, parsed: &Parsed) -> Outcome {
+    let paths = texts(parsed)?;
+    if paths.is_empty() {
+        return Err("Must specify at least one config file or directory".into());
+    }
+    let format = config_format(parsed)?;
+    let failed = |why: &[Diagnostic]| Failure::from(format!("Config validation failed: {}", lines(why)));
+    let mut sources = Vec::new();
+    for path in paths {
+        crate::files::path(Path::new(path), format, &mut sources).map_err(|why| failed(&[why]))?;
+    }
+    let loaded = convoke_config::load(&sources, &crate::interfaces::environment()).map_err(|why| failed(&why))?;
+    for warning in &loaded.warnings {
+        cx.remark(format!("Warning: {warning}"));
+    }
+    for refused in refused_scripts(&loaded.config) {
+        cx.remark(format!("Warning: {refused}"));
+    }
+    if !parsed.on("quiet") {
+        cx.say("Configuration is valid!");
+    }
+    DONE
+}
+
+/// Says which checks an agent with this configuration would not run, because scripts are off.
+fn refused_scripts(config: &Config) -> Vec<String> {
+    if config.enable_script_checks || config.enable_local_script_checks {
+        return Vec::new();
+    }
+    let of_services = config.services.iter().flat_map(|service| {
+        service.checks.iter().map(move |check| (check, format!("the check of service {:?}", service.name)))
+    });
+    let of_node = config.checks.iter().map(|check| (check, "the check".to_owned()));
+    of_services
+        .chain(of_node)
+        .filter(|(check, _)| !check.args.is_empty())
+        .map(|(check, of)| {
+            let name = [&check.id, &check.name].into_iter().find(|name| !name.is_empty());
+            let name = name.map(|name| format!(" {name:?}")).unwrap_or_default();
+            format!(
+                "{of}{name} will be REFUSED by the agent: scripts are disabled; to enable, set \
+                 'enable_local_script_checks' or 'enable_script_checks' to true"
+            )
+        })
+        .collect()
+}
+
+/// The services that these files define.
+///
+/// # Errors
+/// A file that cannot be read or is wrong.
+pub(super) fn load_services(files: &[&str]) -> Result<Vec<ServiceDefinition>, Failure> {
+    // Only the services matter: as a development agent needs nothing else, no key can be missing.
+    let mut dev = Flags::default();
+    dev.set("dev", "true").map_err(|why| why.to_string())?;
+    let mut sources = vec![Source::Flags(dev)];
+    for file in files {
+        crate::files::path(Path::new(file), None, &mut sources).map_err(|why| Failure::from(why.to_string()))?;
+    }
+    let loaded = convoke_config::load(&sources, &crate::interfaces::environment()).map_err(|why| lines(&why))?;
+    Ok(loaded.config.services)
+}
+
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
