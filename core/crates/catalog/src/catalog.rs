@@ -1,10 +1,15 @@
 //! The write side: commands applied in log order.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
 
 use crate::command::{Command, Reply};
+use crate::group::ServiceName;
+use crate::model::{Str, Tenancy};
 use crate::state::State;
-use crate::topic::Changes;
+use crate::topic::{Changes, Topic};
 use crate::view::View;
 use crate::{kv, register};
 
@@ -34,6 +39,24 @@ pub(crate) struct Write {
     pub(crate) index: u64,
     /// What it changed so far.
     pub(crate) changes: Changes,
+    /// How groups whose names or tags it changed were listed before. Whether the list as a whole changed is seen at the
+    /// end: a tag may go from one instance to another.
+    pub(crate) listed: BTreeMap<(Tenancy, Str), Vec<ServiceName>>,
+}
+
+impl Write {
+    /// Moves the index of the list of services where a listing is not what it was.
+    fn settle_listings(&mut self, state: &mut State) {
+        for ((tenancy, group), before) in mem::take(&mut self.listed) {
+            let group = state.namespace(&tenancy).and_then(|space| space.groups.get(&*group));
+            if group.map_or(&[][..], |group| &group.names) != before {
+                state.partition(&tenancy.partition, |partition| {
+                    partition.namespace(&tenancy.namespace, |space| space.names_index = self.index);
+                });
+                self.changes.add(Topic::Services { tenancy });
+            }
+        }
+    }
 }
 
 impl Catalog {
@@ -42,13 +65,14 @@ impl Catalog {
         debug_assert!(index > self.state.index, "the log is applied in order");
         let state = Arc::make_mut(&mut self.state);
         state.index = index.max(state.index);
-        let mut write = Write { index: state.index, changes: Changes::default() };
+        let mut write = Write { index: state.index, changes: Changes::default(), listed: BTreeMap::new() };
         let reply = match command {
             Command::Register(register) => register::register(state, &mut write, register),
             Command::Deregister(deregister) => register::deregister(state, &mut write, &deregister),
             Command::KvSet(set) => kv::set(state, &mut write, set),
             Command::KvDelete(delete) => kv::delete(state, &mut write, &delete),
         };
+        write.settle_listings(state);
         Applied { reply, changes: write.changes }
     }
 

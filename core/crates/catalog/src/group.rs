@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem;
 
 use crate::model::{Check, Node, Service, Status, Str};
 use crate::name::fold;
@@ -54,22 +55,26 @@ impl ServiceGroup {
         })
     }
 
-    /// Brings [`names`](Self::names) up to date after `added` came or `removed` went (both for one that changed);
-    /// whether that changed them.
-    pub(crate) fn list_names(&mut self, added: Option<&Service>, removed: Option<&Service>) -> bool {
+    /// Brings [`names`](Self::names) up to date after `added` came or `removed` went (both for one that changed); what
+    /// they were, if that changed them.
+    pub(crate) fn list_names(
+        &mut self,
+        added: Option<&Service>,
+        removed: Option<&Service>,
+    ) -> Option<Vec<ServiceName>> {
         if let (Some(old), Some(new)) = (removed, added)
             && (&old.name, &old.tags) == (&new.name, &new.tags)
         {
-            return false;
+            return None;
         }
         if removed.is_none() && added.is_some_and(|service| self.lists(service)) {
-            return false;
+            return None;
         }
         self.relist_names()
     }
 
-    /// Computes [`names`](Self::names) from scratch; whether that changed them.
-    pub(crate) fn relist_names(&mut self) -> bool {
+    /// Computes [`names`](Self::names) from scratch; what they were, if that changed them.
+    pub(crate) fn relist_names(&mut self) -> Option<Vec<ServiceName>> {
         let mut names: Vec<ServiceName> = Vec::with_capacity(self.names.len());
         for Instance { service, .. } in &self.instances {
             let at = names.iter().position(|known| known.name == service.name).unwrap_or_else(|| {
@@ -85,9 +90,8 @@ impl ServiceGroup {
             }
         }
         names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let changed = names != self.names;
-        self.names = names;
-        changed
+        let before = mem::replace(&mut self.names, names);
+        (before != self.names).then_some(before)
     }
 
     /// Whether name and tags of a service are listed already.

@@ -2,14 +2,16 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 
-use crate::group::{Instance, ServiceGroup, worst};
+use crate::catalog::Write;
+use crate::group::{Instance, ServiceGroup, ServiceName, worst};
 use crate::model::{Check, Node, Service, Str, Tenancy};
 use crate::name::{fold, fold_shared};
 use crate::rows::NodeWriter;
 use crate::state::{DEFAULT, Namespace, Partition};
-use crate::topic::{Changes, Topic};
+use crate::topic::Topic;
 
 /// Instances of one node that have to be joined anew, by namespace and folded service id.
 #[derive(Debug, Default)]
@@ -82,10 +84,9 @@ impl NodeWriter<'_> {
             for grouping in [Grouping::Name, Grouping::Connect] {
                 let was_in = before.and_then(|service| grouping.key(service));
                 let is_in = after.and_then(|service| grouping.key(service));
-                let index = self.write.index;
-                let changes = &mut self.write.changes;
+                let write = &mut *self.write;
                 self.partition.namespace(&tenancy.namespace, |space| {
-                    let mut groups = Groups { space, changes, index, tenancy: &tenancy, grouping };
+                    let mut groups = Groups { space, write, tenancy: &tenancy, grouping };
                     if let Some(group) = was_in.filter(|group| is_in.as_ref() != Some(group)) {
                         groups.leave(&group, &self.node, &id);
                     }
@@ -101,8 +102,7 @@ impl NodeWriter<'_> {
 /// The groups of a namespace, to change.
 struct Groups<'a> {
     space: &'a mut Namespace,
-    changes: &'a mut Changes,
-    index: u64,
+    write: &'a mut Write,
     tenancy: &'a Tenancy,
     grouping: Grouping,
 }
@@ -110,8 +110,8 @@ struct Groups<'a> {
 impl Groups<'_> {
     /// Puts an instance into a group, or in the place of what it was.
     fn enter(&mut self, name: &Str, node: &str, id: &str, instance: Instance, touch: &Touch) {
-        let index = self.index;
-        let (mut rows, mut own_checks, mut listed) = (touch.rows, touch.own_checks, false);
+        let index = self.write.index;
+        let (mut rows, mut own_checks, mut listed) = (touch.rows, touch.own_checks, None);
         let (groups, gone) = match self.grouping {
             Grouping::Name => (&mut self.space.groups, self.space.services_gone),
             Grouping::Connect => (&mut self.space.connect, self.space.connect_gone),
@@ -143,7 +143,7 @@ impl Groups<'_> {
 
     /// Takes an instance out of a group, and the group away with its last one.
     fn leave(&mut self, name: &Str, node: &str, id: &str) {
-        let index = self.index;
+        let index = self.write.index;
         let groups = match self.grouping {
             Grouping::Name => &mut self.space.groups,
             Grouping::Connect => &mut self.space.connect,
@@ -153,7 +153,7 @@ impl Groups<'_> {
         let old = group.instances.remove(at);
         let own_checks = has_own(&old);
         group.moved(index, true, own_checks);
-        let mut listed = false;
+        let mut listed = None;
         if let Grouping::Name = self.grouping {
             listed = group.list_names(None, Some(&old.service));
         }
@@ -168,27 +168,26 @@ impl Groups<'_> {
     }
 
     /// Tells who waits for the group.
-    fn note(&mut self, name: &Str, rows: bool, own_checks: bool, listed: bool) {
+    fn note(&mut self, name: &Str, rows: bool, own_checks: bool, listed: Option<Vec<ServiceName>>) {
         let tenancy = || self.tenancy.clone();
         let name = || Arc::clone(name);
         match self.grouping {
             Grouping::Name => {
-                self.changes.add(Topic::Service { tenancy: tenancy(), name: name() });
+                self.write.changes.add(Topic::Service { tenancy: tenancy(), name: name() });
                 if rows {
-                    self.changes.add(Topic::ServiceInstances { tenancy: tenancy(), name: name() });
+                    self.write.changes.add(Topic::ServiceInstances { tenancy: tenancy(), name: name() });
                 }
                 if own_checks {
-                    self.changes.add(Topic::ServiceChecks { tenancy: tenancy(), name: name() });
+                    self.write.changes.add(Topic::ServiceChecks { tenancy: tenancy(), name: name() });
                 }
-                if listed {
-                    self.space.names_index = self.index;
-                    self.changes.add(Topic::Services { tenancy: tenancy() });
+                if let Some(before) = listed {
+                    self.write.listed.entry((tenancy(), name())).or_insert(before);
                 }
             }
             Grouping::Connect => {
-                self.changes.add(Topic::Connect { tenancy: tenancy(), name: name() });
+                self.write.changes.add(Topic::Connect { tenancy: tenancy(), name: name() });
                 if rows {
-                    self.changes.add(Topic::ConnectInstances { tenancy: tenancy(), name: name() });
+                    self.write.changes.add(Topic::ConnectInstances { tenancy: tenancy(), name: name() });
                 }
             }
         }
