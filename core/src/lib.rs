@@ -1,13 +1,36 @@
 //! The composite agent: everything of a node that is not IO.
 //!
-//! * [`node`]: [`node::Event`] in, [`node::Action`] out: the seam the runtimes and the simulator drive.
+//! The seam the runtimes and the simulator drive:
+//!
+//! * [`node`]: [`node::Node`], a machine: [`node::Event`] in, [`node::Action`] out.
 //! * [`probe`]: what a runtime is asked to probe, and what it reports.
 //! * [`store`]: what a runtime is asked to keep on disk, and how it is read back.
+//!
+//! Its children:
+//!
+//! * [`consensus`]: proposed, durable, committed: one voter today, Raft behind the same events tomorrow.
+//! * [`local`]: services and checks registered with this agent, and the files that keep them.
+//! * [`checks`]: when each check runs and what its results mean.
+//! * [`sync`]: anti-entropy, from the local tables to the catalog. [`reconcile`]: what a leader writes of members.
+//!
+//! And what they share:
+//!
+//! * [`log`]: the log and snapshots as bytes. [`recovery`]: tables from these.
+//! * [`identity`]: the agent's own row and member entry.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod checks;
+pub mod consensus;
+pub mod dns;
+pub mod identity;
+pub mod local;
+pub mod log;
 pub mod node;
 pub mod probe;
+pub mod reconcile;
+pub mod recovery;
 pub mod store;
+pub mod sync;

@@ -1,4 +1,11 @@
 //! The seam between the pure node and whoever drives it.
+//!
+//! [`Node`] is built from a [`Boot`] and driven with [`Event`]s; everything it wants done is an [`Action`], in the order
+//! they are pushed. A driver calls [`Machine::handle_timeout`](convoke_kit::Machine) at once after building it, for that
+//! is when a node starts.
+//!
+//! * `boot`: what a node is made of. * `shell`: the children and the routes between them. * `writes`: what waits for the
+//!   disk. * `requests`: what clients ask. * `reload`: new configuration. * `life`: signals and leaving.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -9,11 +16,23 @@ use convoke_api::agent_view::AgentView;
 use convoke_api::effect::Effect;
 use convoke_api::response::Response;
 use convoke_catalog::view::{Changes, View};
-use convoke_config::config::Config;
 use convoke_config::Diagnostic;
+use convoke_config::config::Config;
 
 use crate::probe::{Outcome, Probe, RunId};
 use crate::store::Write;
+
+mod boot;
+mod life;
+mod reload;
+mod requests;
+mod shell;
+#[cfg(test)]
+mod tests;
+mod writes;
+
+pub use boot::{Boot, StartError};
+pub use shell::Node;
 
 /// Names a request until it is replied to; chosen by the driver, unique among those in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

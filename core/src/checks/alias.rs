@@ -1,0 +1,72 @@
+//! Checks that mirror the health of a service, or of a node.
+
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+
+use convoke_catalog::model::{Check, Status};
+use convoke_catalog::{Scope, View};
+use convoke_config::definition::CheckDefinition;
+
+use crate::local::Local;
+
+/// What an alias check mirrors at this moment.
+///
+/// Without a node, or with the own one, and with a service, it follows the agent's own tables: no catalog is needed.
+/// Else it follows the catalog. A service is as well as the worst of its own checks and of those of its node; a node is
+/// as well as the worst of everything on it. Alias checks of nodes are left out, so that none mirrors itself.
+#[must_use]
+pub fn mirror(definition: &CheckDefinition, own_node: &str, local: &Local, view: &View) -> (Status, String) {
+    let node = if definition.alias_node.is_empty() { own_node } else { &definition.alias_node };
+    let service = definition.alias_service.as_str();
+    let own = node.eq_ignore_ascii_case(own_node);
+    if own && !service.is_empty() {
+        if local.services().get(service).is_none() {
+            return missing(service, node);
+        }
+        let of_service = local.checks_of(service).map(|check| &*check.row);
+        let of_node = local.checks().values().map(|check| &*check.row).filter(|check| check.service_id.is_empty());
+        return worst(definition, of_service.chain(of_node));
+    }
+    let tenancy = crate::local::tenancy(&definition.partition, &definition.namespace, "default");
+    let scope = Scope::from(&tenancy);
+    let checks = || view.checks_of(scope, node).iter().map(|check| &**check);
+    if service.is_empty() {
+        return worst(definition, checks());
+    }
+    if !view.services_of(scope, node).iter().any(|row| *row.id == *service) {
+        return missing(service, node);
+    }
+    let of_service = checks().filter(|check| *check.service_id == *service);
+    worst(definition, of_service.chain(checks().filter(|check| check.service_id.is_empty())))
+}
+
+fn missing(service: &str, node: &str) -> (Status, String) {
+    (Status::Critical, format!("Service {service} could not be found on node {node}"))
+}
+
+/// The first critical one decides, else the last warning.
+fn worst<'c>(definition: &CheckDefinition, checks: impl Iterator<Item = &'c Check>) -> (Status, String) {
+    let mut found = (Status::Passing, "No checks found.".to_owned());
+    for check in checks {
+        let itself = *check.id == *definition.id;
+        let mirrors_a_node = check.service_id.is_empty() && &*check.kind == "alias";
+        if itself || mirrors_a_node {
+            continue;
+        }
+        match check.status {
+            Status::Critical | Status::Warning => {
+                let text = format!("Aliased check {:?} failing: {}", check.name, check.output);
+                found = (check.status.clone(), text);
+                if check.status == Status::Critical {
+                    return found;
+                }
+            }
+            Status::Passing | Status::Other(_) if found.0 == Status::Passing => {
+                "All checks passing.".clone_into(&mut found.1);
+            }
+            Status::Passing | Status::Other(_) => {}
+        }
+    }
+    found
+}

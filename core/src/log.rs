@@ -1,0 +1,311 @@
+//! The log and the snapshot as bytes: framing, checksums, and what a crash may leave behind.
+//!
+//! A record is `CVK1`, the length of its payload, the CRC-32 of length and payload, and the payload: a [`Record`] in
+//! postcard. Integers are little-endian. A snapshot is the same frame under `CVS1` around a [`Snapshot`].
+//!
+//! # What recovery accepts
+//!
+//! Writes are made durable in order, but a crash may tear those that were not yet durable, and not only the last of
+//! them: a disk may write the pages of one batch in any order. Every record therefore says up to which index the log
+//! was durable when it was made. If a record is broken and a later one says that it had been durable, something
+//! acknowledged is lost, and recovery refuses. Otherwise the broken record and all after it were never acknowledged,
+//! and they are dropped.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use convoke_catalog::Command;
+use serde::{Deserialize, Serialize};
+
+const RECORD: [u8; 4] = *b"CVK1";
+const SNAPSHOT: [u8; 4] = *b"CVS1";
+/// Magic, length, checksum.
+const HEADER: usize = 12;
+/// No payload is longer; a length beyond this is damage.
+const MAX_PAYLOAD: usize = 1 << 30;
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Consecutive from 1.
+    pub index: u64,
+    /// Of the leader that proposed it; always 1 with one voter.
+    pub term: u64,
+    /// Every record up to and including this index was durable when this one was made.
+    pub durable: u64,
+    /// What to apply.
+    pub command: Command,
+}
+
+/// A picture of the tables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Index of the last record it contains.
+    pub index: u64,
+    /// Term of that record.
+    pub term: u64,
+    /// What the catalog exported.
+    pub tables: Vec<u8>,
+}
+
+/// Why what is on disk cannot be used. Each text says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// The snapshot does not decode.
+    #[error(
+        "the snapshot raft/snapshot in data_dir is damaged ({0}); restore data_dir from a backup, or remove the folder \
+         raft to start without the stored catalog and keys"
+    )]
+    Snapshot(&'static str),
+    /// A record that had been acknowledged does not decode.
+    #[error(
+        "the log raft/log in data_dir is damaged at byte {offset}: record {index} is broken, but record {later} says \
+         it had been written; restore data_dir from a backup, or remove the folder raft to start without the stored \
+         catalog and keys"
+    )]
+    Log {
+        /// Where the broken record starts.
+        offset: usize,
+        /// Its index.
+        index: u64,
+        /// A record that came after it was durable.
+        later: u64,
+    },
+    /// Records are missing.
+    #[error(
+        "the log raft/log in data_dir starts at record {first}, but the snapshot ends at {snapshot}: records between \
+         them are missing; restore both from the same backup"
+    )]
+    Gap {
+        /// Index of the first record in the log.
+        first: u64,
+        /// Index of the snapshot; 0: there is none.
+        snapshot: u64,
+    },
+}
+
+/// What the log held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Records after the snapshot, consecutive.
+    pub records: Vec<Record>,
+    /// Bytes of the log that hold whole records.
+    pub valid: usize,
+    /// Bytes behind them that were dropped: never acknowledged.
+    pub dropped: usize,
+}
+
+/// Appends a record's frame.
+///
+/// # Errors
+///
+/// A text when it does not encode or is longer than 1 GiB; nothing is appended then.
+pub fn frame_record(record: &Record, to: &mut Vec<u8>) -> Result<(), String> {
+    frame(RECORD, record, to)
+}
+
+/// The frame of a snapshot.
+///
+/// # Errors
+///
+/// As [`frame_record`].
+pub fn frame_snapshot(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(snapshot.tables.len() + HEADER + 32);
+    frame(SNAPSHOT, snapshot, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn frame<T: Serialize>(magic: [u8; 4], value: &T, to: &mut Vec<u8>) -> Result<(), String> {
+    let payload = postcard::to_allocvec(value).map_err(|error| alloc::format!("it does not encode: {error}"))?;
+    if payload.len() > MAX_PAYLOAD {
+        return Err(alloc::format!("it has {} bytes, and 1 GiB is the most", payload.len()));
+    }
+    let length = (payload.len() as u32).to_le_bytes();
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&length);
+    sum.update(&payload);
+    to.reserve(HEADER + payload.len());
+    to.extend_from_slice(&magic);
+    to.extend_from_slice(&length);
+    to.extend_from_slice(&sum.finalize().to_le_bytes());
+    to.extend_from_slice(&payload);
+    Ok(())
+}
+
+/// The payload of the frame at the start of `bytes` and the length of the whole frame; `None` if it is not whole.
+fn unframe(magic: [u8; 4], bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (header, rest) = bytes.split_at_checked(HEADER)?;
+    let (found, header) = header.split_at_checked(4)?;
+    let (length, sum) = header.split_at_checked(4)?;
+    if found != magic {
+        return None;
+    }
+    let size = u32::from_le_bytes(length.try_into().ok()?) as usize;
+    let payload = rest.get(..size)?;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(length);
+    hasher.update(payload);
+    (hasher.finalize().to_le_bytes() == sum).then_some((payload, HEADER + size))
+}
+
+/// Reads a snapshot back.
+///
+/// # Errors
+///
+/// [`LogError::Snapshot`]; a snapshot is replaced as a whole, so a broken one is always damage.
+pub fn read_snapshot(bytes: &[u8]) -> Result<Snapshot, LogError> {
+    let (payload, size) = unframe(SNAPSHOT, bytes).ok_or(LogError::Snapshot("its checksum does not match"))?;
+    if size != bytes.len() {
+        return Err(LogError::Snapshot("something follows its end"));
+    }
+    postcard::from_bytes(payload).map_err(|_| LogError::Snapshot("it does not decode"))
+}
+
+/// Reads a log back; `snapshot` is the index of the snapshot before it, 0 for none.
+///
+/// # Errors
+///
+/// [`LogError::Log`] when an acknowledged record is broken, [`LogError::Gap`] when records are missing.
+pub fn read_log(bytes: &[u8], snapshot: u64) -> Result<Recovery, LogError> {
+    let mut recovery = Recovery::default();
+    let mut next: Option<u64> = None;
+    while let Some((record, size)) = bytes.get(recovery.valid..).and_then(read_record) {
+        match next {
+            Some(expected) if record.index != expected => break,
+            None if record.index > snapshot + 1 => {
+                return Err(LogError::Gap { first: record.index, snapshot });
+            }
+            _ => {}
+        }
+        next = Some(record.index + 1);
+        recovery.valid += size;
+        if record.index > snapshot {
+            recovery.records.push(record);
+        }
+    }
+    let rest = bytes.get(recovery.valid..).unwrap_or_default();
+    recovery.dropped = rest.len();
+    let broken = next.unwrap_or(snapshot + 1);
+    match later_proof(rest, broken) {
+        Some(later) => Err(LogError::Log { offset: recovery.valid, index: broken, later }),
+        None => Ok(recovery),
+    }
+}
+
+fn read_record(bytes: &[u8]) -> Option<(Record, usize)> {
+    let (payload, size) = unframe(RECORD, bytes)?;
+    Some((postcard::from_bytes(payload).ok()?, size))
+}
+
+/// A whole record in `bytes` that says `index` had been durable.
+fn later_proof(bytes: &[u8], index: u64) -> Option<u64> {
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| rest.windows(4).position(|window| window == RECORD)) {
+        at += found;
+        match bytes.get(at..).and_then(read_record) {
+            Some((record, _)) if record.durable >= index => return Some(record.index),
+            Some((_, size)) => at += size,
+            None => at += 1,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use convoke_catalog::command::{Deregister, KvDelete};
+    use proptest::prelude::*;
+
+    fn record(index: u64, durable: u64) -> Record {
+        let command = if index % 2 == 0 {
+            Command::KvDelete(KvDelete {
+                tenancy: Default::default(),
+                key: alloc::format!("key-{index}").into(),
+                recurse: false,
+                cas: None,
+            })
+        } else {
+            Command::Deregister(Deregister { node: "n".into(), ..Deregister::default() })
+        };
+        Record { index, term: 1, durable, command }
+    }
+
+    /// Records `first..=last`, each made when `lag` before it were not yet durable, and where each one starts.
+    fn log(first: u64, last: u64, lag: u64) -> (Vec<u8>, Vec<usize>) {
+        let (mut bytes, mut starts) = (Vec::new(), Vec::new());
+        for index in first..=last {
+            starts.push(bytes.len());
+            frame_record(&record(index, index.saturating_sub(lag + 1)), &mut bytes).unwrap();
+        }
+        starts.push(bytes.len());
+        (bytes, starts)
+    }
+
+    #[test]
+    fn a_log_reads_back() {
+        let (bytes, _) = log(1, 9, 0);
+        let back = read_log(&bytes, 0).unwrap();
+        assert_eq!(back.records.iter().map(|r| r.index).collect::<Vec<_>>(), (1..=9).collect::<Vec<_>>());
+        assert_eq!((back.valid, back.dropped), (bytes.len(), 0));
+        assert_eq!(read_log(&bytes, 7).unwrap().records.len(), 2, "what the snapshot has is skipped");
+        assert_eq!(read_log(&[], 7).unwrap(), Recovery::default());
+        assert_eq!(read_log(&log(5, 6, 0).0, 2), Err(LogError::Gap { first: 5, snapshot: 2 }));
+    }
+
+    #[test]
+    fn rot_before_an_acknowledged_end_is_refused_and_an_unacknowledged_batch_is_dropped() {
+        let (mut bytes, starts) = log(1, 9, 0);
+        bytes[starts[4] + HEADER] ^= 1;
+        assert_eq!(read_log(&bytes, 0), Err(LogError::Log { offset: starts[4], index: 5, later: 6 }));
+        // One batch of nine: nothing was durable when the last of them was made.
+        let (mut bytes, starts) = log(1, 9, 9);
+        bytes[starts[4] + HEADER] ^= 1;
+        let back = read_log(&bytes, 0).unwrap();
+        assert_eq!((back.records.len(), back.dropped), (4, bytes.len() - starts[4]));
+    }
+
+    #[test]
+    fn a_snapshot_reads_back_or_is_refused() {
+        let snapshot = Snapshot { index: 7, term: 1, tables: b"tables".to_vec() };
+        let bytes = frame_snapshot(&snapshot).unwrap();
+        assert_eq!(read_snapshot(&bytes).unwrap(), snapshot);
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0x10;
+            assert!(read_snapshot(&bad).is_err(), "byte {at}");
+            assert!(read_snapshot(&bytes[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    proptest! {
+        /// Any prefix of the log holds exactly the records that are whole in it.
+        #[test]
+        fn any_prefix_recovers_whole_records(last in 1_u64..12, lag in 0_u64..3, cut in 0_usize..2000) {
+            let (bytes, starts) = log(1, last, lag);
+            let cut = cut.min(bytes.len());
+            let back = read_log(&bytes[..cut], 0).unwrap();
+            let whole = starts.iter().skip(1).filter(|end| **end <= cut).count();
+            prop_assert_eq!(back.records.len(), whole);
+            prop_assert_eq!(back.valid, starts[whole]);
+        }
+
+        /// Whatever a disk holds, recovery does not panic, and what it accepts is consecutive.
+        #[test]
+        fn any_bytes_are_survived(last in 1_u64..8, flips in prop::collection::vec((0_usize..2000, any::<u8>()), 0..6),
+                                  tail in prop::collection::vec(any::<u8>(), 0..64)) {
+            let (mut bytes, _) = log(1, last, 1);
+            bytes.extend_from_slice(&tail);
+            for (at, with) in flips {
+                let len = bytes.len();
+                bytes[at % len] ^= with;
+            }
+            if let Ok(back) = read_log(&bytes, 0) {
+                for (record, index) in back.records.iter().zip(1..) {
+                    prop_assert_eq!(record.index, index);
+                }
+            }
+            let _ = read_snapshot(&bytes);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What a node is made of, and how it comes to life.
+
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use convoke_api::agent_view::Identity;
+use convoke_catalog::model::Status;
+use convoke_config::config::Config;
+
+use crate::checks::spec::{self, ScriptPolicy};
+use crate::local::persist::{self, Kept, TtlState};
+use crate::local::{Change, Local, Refusal, Unnamed, is_maintenance, rows};
+use crate::node::Node;
+use crate::recovery::{self, RecoveryError, Tables};
+use crate::store::Recovered;
+use crate::{identity, store};
+
+/// Everything a node needs to be built.
+#[derive(Debug)]
+pub struct Boot {
+    /// Loaded and validated.
+    pub config: Arc<Config>,
+    /// Who it is.
+    pub identity: Identity,
+    /// What its `data_dir` held; empty without one.
+    pub recovered: Recovered,
+    /// Of all its randomness.
+    pub seed: u64,
+    /// Unix time at [`Time::ZERO`](convoke_kit::Time::ZERO).
+    pub wall: Duration,
+}
+
+/// Why a node does not start. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Log or snapshot cannot be used.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// Definitions in the configuration files are refused.
+    #[error("{}", .0.join("; "))]
+    Refused(Vec<String>),
+}
+
+/// What the files of an earlier run and the configuration make of a new node.
+pub(super) struct Loaded {
+    pub(super) local: Local,
+    /// To be told to the children when the node starts.
+    pub(super) changes: Vec<Change>,
+    /// Files that are void.
+    pub(super) void: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Node {
+    /// A node that has not started yet: nothing happens before the first call to `handle_timeout` or `handle`. With it
+    /// come warnings for the log.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub fn new(boot: Boot) -> Result<(Self, Vec<String>), StartError> {
+        let Boot { config, identity, recovered, seed, wall } = boot;
+        let leads = identity::leads_alone(&config);
+        let tables = if leads { recovery::tables(&recovered)? } else { Tables::default() };
+        let mut loaded = load(&config, &identity, &recovered, wall)?;
+        let mut warnings = core::mem::take(&mut loaded.warnings);
+        if tables.torn > 0 {
+            warnings.push(format!(
+                "the end of raft/log was torn by a crash: {} bytes that had never been acknowledged are dropped",
+                tables.torn
+            ));
+        }
+        if config.server && !leads {
+            warnings.push(
+                "clusters of several servers are not supported in this version: without -bootstrap-expect=1 this \
+                 server has no leader and answers from an empty catalog"
+                    .to_owned(),
+            );
+        } else if !config.server {
+            warnings.push(
+                "client agents are not supported in this version: nothing is forwarded to servers, and what is \
+                 registered here stays local; run with -server -bootstrap-expect=1, or -dev"
+                    .to_owned(),
+            );
+        }
+        Ok((Self::assemble(config, identity, tables, loaded, seed, wall), warnings))
+    }
+}
+
+/// Registers what files define, then what earlier runs kept; files win.
+fn load(config: &Config, identity: &Identity, recovered: &Recovered, wall: Duration) -> Result<Loaded, StartError> {
+    let mut loaded = Loaded {
+        local: Local::new(&identity.node_name, identity::partition(config)),
+        changes: Vec::new(),
+        void: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let problems = from_config(config, &mut loaded);
+    if !problems.is_empty() {
+        return Err(StartError::Refused(problems));
+    }
+    // By path: `checks/...` before `services/...`, but a check needs its service.
+    let mut services = Vec::new();
+    let mut checks = Vec::new();
+    let mut states = Vec::new();
+    for (path, content) in &recovered.files {
+        match persist::read(path, content) {
+            Ok(Kept::Service(service)) => services.push((path, service)),
+            Ok(Kept::Check(check)) => checks.push((path, check)),
+            Ok(Kept::State(state)) => states.push((path, state)),
+            Err(why) => loaded.warnings.push(format!("{path} in data_dir is skipped: {why}; it is left as it is")),
+        }
+    }
+    let policy = policy(config);
+    for (path, service) in services {
+        let id = if service.id.is_empty() { &service.name } else { &service.id };
+        if loaded.local.services().get(&**id).is_some() {
+            loaded.void.push(path.clone());
+        } else {
+            loaded.local.register_service(service, false, Unnamed::Stay, &mut loaded.changes);
+        }
+    }
+    for (path, check) in checks {
+        if loaded.local.checks().get(&*check.id).is_some() {
+            loaded.void.push(path.clone());
+            continue;
+        }
+        let (id, probeless) = (check.id.clone(), is_maintenance(&check.id));
+        let refused =
+            if probeless { Ok(()) } else { spec::validate(&check).and_then(|()| policy.admits(&check, false)) };
+        let refused = refused.and_then(|()| loaded.local.register_check(check, false, &mut loaded.changes));
+        if let Err(Refusal { text, .. }) = refused {
+            loaded.warnings.push(format!("check {id:?} kept in {path} is skipped: {text}"));
+        }
+    }
+    for (path, state) in states {
+        if !restore(&mut loaded, &state, wall) {
+            loaded.void.push(path.clone());
+        }
+    }
+    Ok(loaded)
+}
+
+/// Gives a TTL check its last word back; whether it still counts.
+fn restore(loaded: &mut Loaded, state: &TtlState, wall: Duration) -> bool {
+    let known = loaded.local.checks().get(&*state.id).is_some_and(|check| !check.definition.ttl.is_zero());
+    if !known || u128::from(state.expires) <= wall.as_millis() {
+        return false;
+    }
+    let status = Status::from_text(&state.status);
+    loaded.local.report(&state.id, status, &state.output, &mut loaded.changes);
+    true
+}
+
+/// Registers everything the files define; what was refused, and why.
+fn from_config(config: &Config, loaded: &mut Loaded) -> Vec<String> {
+    let mut problems = Vec::new();
+    for service in &config.services {
+        match admit_service(config, service, true) {
+            Ok(()) => {
+                loaded.local.register_service(service.clone(), true, Unnamed::Stay, &mut loaded.changes);
+            }
+            Err(why) => problems.push(format!("Failed to register service {:?}: {why}", service.name)),
+        }
+    }
+    for check in &config.checks {
+        let refused = admit_check(config, check, true)
+            .and_then(|()| loaded.local.register_check(check.clone(), true, &mut loaded.changes));
+        if let Err(why) = refused {
+            problems.push(format!("Failed to register check {:?}: {why}", check.name));
+        }
+    }
+    problems
+}
+
+/// Where scripts may come from.
+pub(super) const fn policy(config: &Config) -> ScriptPolicy {
+    ScriptPolicy { remote: config.enable_script_checks, local: config.enable_local_script_checks }
+}
+
+/// Whether a service may be registered, with all its checks.
+pub(super) fn admit_service(
+    config: &Config,
+    service: &convoke_config::definition::ServiceDefinition,
+    from_file: bool,
+) -> Result<(), Refusal> {
+    if service.name.is_empty() {
+        return Err(Refusal::new(400, "Missing service name"));
+    }
+    if service.connect.as_ref().is_some_and(|connect| !connect.sidecar_service.is_empty()) {
+        return Err(Refusal::new(
+            400,
+            "connect.sidecar_service is not supported in this version; register the proxy as a service of kind \
+             connect-proxy instead",
+        ));
+    }
+    rows::checks_of_service(service).iter().try_for_each(|check| admit_check(config, check, from_file))
+}
+
+/// Whether a check may be registered.
+pub(super) fn admit_check(
+    config: &Config,
+    check: &convoke_config::definition::CheckDefinition,
+    from_file: bool,
+) -> Result<(), Refusal> {
+    if check.name.is_empty() && check.id.is_empty() {
+        return Err(Refusal::new(400, "Missing check name"));
+    }
+    spec::validate(check)?;
+    policy(config).admits(check, from_file)
+}
+
+/// Settings of the checks.
+pub(super) const fn check_settings(config: &Config) -> crate::checks::schedule::Settings {
+    crate::checks::schedule::Settings {
+        output_max: config.check_output_max_size,
+        discard_output: config.discard_check_output,
+    }
+}
+
+/// The write that removes a file.
+pub(super) fn remove(path: &str) -> store::Change {
+    store::Change::Remove { path: path.to_string() }
+}

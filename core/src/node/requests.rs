@@ -1,0 +1,173 @@
+//! What clients ask of the node.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use convoke_api::effect::{AgentRequest, Render};
+use convoke_api::response::Response;
+use convoke_catalog::Command;
+use convoke_catalog::model::Status;
+use convoke_config::definition::{CheckDefinition, ServiceDefinition};
+use convoke_kit::{Out, Time};
+
+use crate::checks;
+use crate::consensus::{self, Refusal as NotCommitted};
+use crate::identity::MemberState;
+use crate::local::persist::{self, TtlState};
+use crate::local::{Refusal, Unnamed};
+use crate::node::boot::{admit_check, admit_service};
+use crate::node::shell::{Origin, Work};
+use crate::node::{Action, Level, Node, RequestId};
+use crate::store::Change;
+
+impl Node {
+    /// A change to the replicated tables.
+    pub(super) fn propose(&mut self, id: RequestId, command: Command, render: Render) {
+        if !self.leads {
+            let text = if self.config.server {
+                format!("{}", NotCommitted::NoLeader)
+            } else {
+                String::from("No known Consul servers")
+            };
+            return self.reply(id, Response::text(500, text));
+        }
+        let origin = Origin::Client { id, render };
+        self.push(Work::Consensus(consensus::Event::Propose { command, origin }));
+    }
+
+    /// A change to the agent itself. The response waits for the disk if the request wrote something; `None` if it is
+    /// answered elsewhere.
+    pub(super) fn request(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        request: AgentRequest,
+        out: &mut Out<Action>,
+    ) -> Option<Response> {
+        if self.member != MemberState::Alive {
+            return Some(Response::text(500, "the agent is leaving the cluster; no changes are taken any more"));
+        }
+        if self.writes.full() {
+            return Some(Response::text(429, "too many registrations wait for the disk; try again later"));
+        }
+        let name = request.name();
+        let done = match request {
+            AgentRequest::RegisterService { service, replace_existing_checks } => {
+                self.register_service(service, replace_existing_checks)
+            }
+            AgentRequest::DeregisterService { id } => self.deregister_service(&id),
+            AgentRequest::ServiceMaintenance { id, enable, reason } => {
+                let mut changes = Vec::new();
+                let done = self.local.service_maintenance(&id, enable, &reason, &mut changes);
+                self.note(changes);
+                done
+            }
+            AgentRequest::NodeMaintenance { enable, reason } => {
+                let mut changes = Vec::new();
+                self.local.node_maintenance(enable, &reason, &mut changes);
+                self.note(changes);
+                Ok(())
+            }
+            AgentRequest::RegisterCheck(check) => self.register_check(*check),
+            AgentRequest::DeregisterCheck { id } => self.deregister_check(&id),
+            AgentRequest::UpdateCheck { id, status, output } => self.update_check(now, &id, status, &output, out),
+            AgentRequest::Reload => {
+                self.ask_reload(Some(id), out);
+                return None;
+            }
+            AgentRequest::Leave => {
+                self.leave(out);
+                Ok(())
+            }
+            AgentRequest::Join { address, .. } => Err(Refusal::new(
+                500,
+                format!(
+                    "1 error occurred:\n\t* Failed to join {address}: joining other agents is not supported in this \
+                     version, this agent is alone\n\n"
+                ),
+            )),
+            AgentRequest::ForceLeave { node, .. } => self.force_leave(&node),
+        };
+        Some(match done {
+            Ok(()) => Response::empty(200),
+            Err(refusal) => {
+                Self::log(out, Level::Debug, format!("{name} refused: {}", refusal.text));
+                refusal.into()
+            }
+        })
+    }
+
+    fn register_service(&mut self, service: Box<ServiceDefinition>, replace: bool) -> Result<(), Refusal> {
+        admit_service(&self.config, &service, false)?;
+        let unnamed = if replace { Unnamed::Go } else { Unnamed::Stay };
+        let mut changes = Vec::new();
+        self.local.register_service(*service, false, unnamed, &mut changes);
+        self.note(changes);
+        Ok(())
+    }
+
+    fn deregister_service(&mut self, id: &str) -> Result<(), Refusal> {
+        if id.is_empty() {
+            return Err(Refusal::new(500, "ServiceID missing"));
+        }
+        let mut changes = Vec::new();
+        self.local.deregister_service(id, &mut changes);
+        self.note(changes);
+        Ok(())
+    }
+
+    fn register_check(&mut self, check: CheckDefinition) -> Result<(), Refusal> {
+        admit_check(&self.config, &check, false)?;
+        let mut changes = Vec::new();
+        self.local.register_check(check, false, &mut changes)?;
+        self.note(changes);
+        Ok(())
+    }
+
+    fn deregister_check(&mut self, id: &str) -> Result<(), Refusal> {
+        if id.is_empty() {
+            return Err(Refusal::new(500, "CheckID missing"));
+        }
+        let mut changes = Vec::new();
+        self.local.deregister_check(id, &mut changes);
+        self.note(changes);
+        Ok(())
+    }
+
+    fn update_check(
+        &mut self,
+        now: Time,
+        id: &str,
+        status: Status,
+        output: &str,
+        out: &mut Out<Action>,
+    ) -> Result<(), Refusal> {
+        let Some(ttl) = self.checks.has_ttl(id) else {
+            return Err(Refusal::new(500, format!("CheckID {id:?} does not have associated TTL")));
+        };
+        if self.writes.keeps() {
+            let expires = self.unix_millis(now + ttl);
+            let state = TtlState {
+                id: String::from(id),
+                status: String::from(status.as_str()),
+                output: self.checks.kept_output(id, output),
+                expires,
+            };
+            if let Some((path, content)) = persist::state(&state) {
+                self.writes.file(Change::Put { path, content }, out);
+            }
+        }
+        self.push(Work::Checks(checks::Event::Report { id: id.into(), status, output: output.into() }));
+        Ok(())
+    }
+
+    fn force_leave(&mut self, node: &str) -> Result<(), Refusal> {
+        if *node == *self.identity.node_name {
+            // It is alive, and would refute it at once.
+            return Ok(());
+        }
+        Err(Refusal::new(500, format!("agent: No node found with name '{node}'")))
+    }
+}
