@@ -11,7 +11,7 @@ use crate::model::{Str, Tenancy};
 use crate::state::State;
 use crate::topic::{Changes, Topic};
 use crate::view::View;
-use crate::{kv, register};
+use crate::{kv, queries, register};
 
 /// The tables and their only writer.
 ///
@@ -71,6 +71,8 @@ impl Catalog {
             Command::Deregister(deregister) => register::deregister(state, &mut write, &deregister),
             Command::KvSet(set) => kv::set(state, &mut write, set),
             Command::KvDelete(delete) => kv::delete(state, &mut write, &delete),
+            Command::QuerySet { query, create } => queries::set(state, &mut write, query, create),
+            Command::QueryDelete { id } => queries::delete(state, &mut write, &id),
         };
         write.settle_listings(state);
         Applied { reply, changes: write.changes }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Check, Node, Service, Str, Tenancy};
+use crate::queries::PreparedQuery;
 
 /// A change to the tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,18 @@ pub enum Command {
     KvSet(KvSet),
     /// Deletes a key or a subtree.
     KvDelete(KvDelete),
+    /// Creates or changes a prepared query.
+    QuerySet {
+        /// The query, with its id. Row indexes in it are ignored.
+        query: PreparedQuery,
+        /// It must not be there yet; otherwise it must.
+        create: bool,
+    },
+    /// Deletes a prepared query, which must be there.
+    QueryDelete {
+        /// Its id.
+        id: Str,
+    },
 }
 
 /// See [`Command::Register`]. Row indexes in it are ignored.

@@ -7,6 +7,7 @@
 //! * [`group`]: the joined answer about a service, which the writer keeps ready.
 //! * [`topic`]: what a read depends on; change indexes and wake-ups speak of these.
 //! * [`name`]: names are compared without case.
+//! * [`queries`]: prepared queries, stored and executed.
 //! * [`snapshot`]: the whole of it as plain rows.
 //! * [`watch`]: who waits for what.
 //! * [`table`]: the persistent map behind it all, which the agent's own tables use, too.
@@ -22,6 +23,7 @@ mod join;
 mod kv;
 pub mod model;
 pub mod name;
+pub mod queries;
 mod register;
 mod rows;
 pub mod snapshot;

@@ -15,6 +15,7 @@ use crate::group::ServiceGroup;
 use crate::join::join_all;
 use crate::model::{Check, KvEntry, Node, Service, Str};
 use crate::name::{fold, fold_shared};
+use crate::queries::PreparedQuery;
 use crate::state::{Local, Namespace, Partition, State};
 use crate::table::Table;
 
@@ -25,6 +26,8 @@ pub struct Snapshot {
     /// Log index of the last command in it.
     pub index: u64,
     partitions: Vec<PartitionRows>,
+    queries: Vec<Arc<PreparedQuery>>,
+    queries_index: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +100,12 @@ impl Catalog {
             nodes_gone: partition.nodes_gone,
             namespaces: partition.namespaces.iter().map(|(name, space)| export_namespace(name, space)).collect(),
         });
-        Snapshot { index: self.state.index, partitions: partitions.collect() }
+        Snapshot {
+            index: self.state.index,
+            partitions: partitions.collect(),
+            queries: self.state.queries.rows.values().cloned().collect(),
+            queries_index: self.state.queries.index,
+        }
     }
 
     /// The tables a snapshot was taken of.
@@ -110,6 +118,10 @@ impl Catalog {
             let name = Arc::clone(&rows.name);
             state.partitions.insert(name, Arc::new(import_partition(rows)?));
         }
+        for query in snapshot.queries {
+            state.queries.put(fold_shared(&query.id), query);
+        }
+        state.queries.index = snapshot.queries_index;
         Ok(Self { state: Arc::new(state) })
     }
 }

@@ -7,6 +7,7 @@ use core::net::IpAddr;
 use crate::group::ServiceGroup;
 use crate::model::{Check, KvEntry, Node, Service, Status, Str, Tenancy};
 use crate::name::{fold, fold_shared};
+use crate::queries::Queries;
 use crate::table::Table;
 
 /// Everything. Keys are folded names unless it says otherwise.
@@ -16,6 +17,8 @@ pub(crate) struct State {
     pub(crate) index: u64,
     /// By name of the partition.
     pub(crate) partitions: Table<Str, Arc<Partition>>,
+    /// Prepared queries.
+    pub(crate) queries: Queries,
 }
 
 /// Nodes belong to a partition; everything else to a namespace in it.

@@ -95,6 +95,8 @@ pub enum Topic {
         /// The state.
         status: Status,
     },
+    /// Prepared queries (`/v1/query`).
+    Queries,
     /// One key.
     Kv {
         /// Partition and namespace.
@@ -134,6 +136,7 @@ impl Topic {
             | Self::Services { .. }
             | Self::ServiceRows { .. }
             | Self::Checks { .. }
+            | Self::Queries
             | Self::Kv { .. }
             | Self::KvPrefix { .. } => {}
         }

@@ -293,6 +293,7 @@ impl View {
             Topic::CheckState { tenancy, status } => {
                 *self.namespace(tenancy.into())?.state_index.get(state_slot(status))?
             }
+            Topic::Queries => self.0.queries.index,
             Topic::Kv { tenancy, key } => self.namespace(tenancy.into())?.kv.key_index(key),
             Topic::KvPrefix { tenancy, prefix } => self.namespace(tenancy.into())?.kv.prefix_index(prefix),
         })

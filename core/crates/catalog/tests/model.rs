@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use convoke_catalog::command::{Deregister, KvDelete, KvSet, Register};
 use convoke_catalog::model::{Check, Node, Proxy, Service, Status, Str, Tenancy};
+use convoke_catalog::queries::{PreparedQuery, QueryService};
 use convoke_catalog::{Catalog, Command, Reply, Scope, Snapshot, Topic, View, WatchTable};
 use naive::Naive;
 use proptest::collection::vec;
@@ -112,13 +113,25 @@ fn command() -> impl Strategy<Value = Command> {
         2 => (tenancy(), word(&["a", "a/", "b", "ab", ""]), any::<bool>(), cas())
             .prop_map(|(tenancy, key, recurse, cas)| KvDelete { tenancy, key, recurse, cas })
             .prop_map(Command::KvDelete),
+        1 => (word(&["id1", "id2"]), word(&["Find", "find", "seek"]), word(SERVICES), any::<bool>()).prop_map(
+            |(id, name, service, create)| Command::QuerySet {
+                query: PreparedQuery {
+                    id,
+                    name,
+                    service: QueryService { service, ..QueryService::default() },
+                    ..PreparedQuery::default()
+                },
+                create,
+            }
+        ),
+        1 => word(&["id1", "id2"]).prop_map(|id| Command::QueryDelete { id }),
     ]
 }
 
 /// Every topic the commands above can touch, and some they cannot.
 fn topics() -> Vec<Topic> {
     let partition: Str = "default".into();
-    let mut topics = vec![Topic::Nodes { partition: partition.clone() }];
+    let mut topics = vec![Topic::Queries, Topic::Nodes { partition: partition.clone() }];
     for name in ["a", "B", "c", "absent"] {
         topics.push(Topic::Node { partition: partition.clone(), name: name.into() });
     }
@@ -159,6 +172,7 @@ fn read(view: &View, topic: &Topic) -> Vec<String> {
         rows.into_iter().map(|row| format!("{row:?}")).collect()
     }
     match topic {
+        Topic::Queries => show(view.queries()),
         Topic::Nodes { partition } => show(view.nodes(partition)),
         Topic::Node { partition, name } => show(view.node(partition, name)),
         Topic::NodeServices { tenancy, node } => {
@@ -199,6 +213,7 @@ fn is_table(topic: &Topic) -> bool {
     matches!(
         topic,
         Topic::Nodes { .. }
+            | Topic::Queries
             | Topic::Services { .. }
             | Topic::ServiceRows { .. }
             | Topic::Checks { .. }

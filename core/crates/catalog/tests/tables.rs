@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use convoke_catalog::command::{Deregister, KvDelete, KvSet, Register};
 use convoke_catalog::model::{Check, Indexes, Node, Service, Status, Tenancy};
+use convoke_catalog::queries::{PreparedQuery, QueryService, execute};
 use convoke_catalog::view::KeyOrFolder;
 use convoke_catalog::{Applied, Catalog, Command, Reply, Scope, Topic};
 
@@ -47,8 +48,8 @@ impl Log {
         self.catalog.view().checks_of(Scope::default(), node).iter().find(|check| &*check.id == id).cloned()
     }
 
-    fn index_of(&self, topic: Topic) -> u64 {
-        self.catalog.view().index_of(&topic)
+    fn index_of(&self, topic: &Topic) -> u64 {
+        self.catalog.view().index_of(topic)
     }
 }
 
@@ -243,15 +244,15 @@ fn checks_of_a_node_count_in_every_namespace() {
 fn what_is_not_there_keeps_the_index_of_the_last_departure() {
     let mut log = Log::default();
     let web = || Topic::Service { tenancy: Tenancy::default(), name: "web".into() };
-    assert_eq!(log.index_of(web()), 1);
+    assert_eq!(log.index_of(&web()), 1);
     log.register(with_service(on("n", "", "10.0.0.1"), "s", "web"));
     log.register(with_service(on("n", "", "10.0.0.1"), "t", "web"));
-    assert_eq!(log.index_of(web()), 2);
+    assert_eq!(log.index_of(&web()), 2);
     log.deregister("n", Some("s"), None);
-    assert_eq!(log.index_of(web()), 3);
+    assert_eq!(log.index_of(&web()), 3);
     log.deregister("n", None, None);
     log.set("unrelated", "", None);
-    assert_eq!(log.index_of(web()), 4);
+    assert_eq!(log.index_of(&web()), 4);
 }
 
 #[test]
@@ -271,6 +272,50 @@ fn conditions_on_keys() {
     assert_eq!(log.delete("", false, None), refused("Must provide key"));
     let entry = log.catalog.view().kv(Scope::default(), "g").cloned().unwrap();
     assert_eq!((&*entry.value, entry.indexes), (&b"new"[..], Indexes { create: 5, modify: 5 }));
+}
+
+#[test]
+fn queries_find_what_they_are_prepared_for() {
+    let mut log = Log::default();
+    for (node, tags, status) in [
+        ("q1", &["v1"][..], Status::Passing),
+        ("q2", &["V2"], Status::Passing),
+        ("q3", &["v1"], Status::Warning),
+        ("q4", &["v1"], Status::Critical),
+    ] {
+        let mut register = with_check(with_service(on(node, "", "10.3.0.1"), "w", "web"), "c", "w", status);
+        register.services[0].tags = tags.iter().map(|tag| (*tag).into()).collect();
+        log.register(register);
+    }
+    let view = log.catalog.view();
+    let find = |query: QueryService| -> Vec<String> {
+        let query = QueryService { service: "web".into(), ..query };
+        execute(&view, Scope::default(), &query).map(|instance| instance.node.name.to_string()).collect()
+    };
+    let tags = |tag: &str| Some(vec![tag.into()]);
+    assert_eq!(find(QueryService::default()), ["q1", "q2", "q3"]);
+    assert_eq!(find(QueryService { only_passing: true, tags: tags("v1"), ..QueryService::default() }), ["q1"]);
+    assert_eq!(find(QueryService { tags: tags("!v1"), ..QueryService::default() }), ["q2"]);
+    assert_eq!(find(QueryService { ignore_check_ids: tags("c"), ..QueryService::default() }), ["q1", "q2", "q3", "q4"]);
+    assert_eq!(find(QueryService { connect: true, ..QueryService::default() }), [""; 0]);
+
+    let mut set = |id: &str, name: &str, service: &str, create| {
+        let service = QueryService { service: service.into(), ..QueryService::default() };
+        let query = PreparedQuery { id: id.into(), name: name.into(), service, ..PreparedQuery::default() };
+        log.apply(Command::QuerySet { query, create }).reply
+    };
+    assert_eq!(set(A, "my.Query", "web", true), Reply::Done);
+    assert_eq!(set(B, "my.query", "web", true), refused("name 'my.query' aliases an existing query name"));
+    assert_eq!(set(B, "x", "", true), refused("Invalid prepared query: Must provide a Service name to query"));
+    assert_eq!(set(B, "", "", true), refused("Invalid prepared query: Must be bound to a session"));
+    let unknown = "Cannot modify non-existent prepared query: 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee'";
+    assert_eq!(set(B, "x", "web", false), refused(unknown));
+    assert_eq!(set(A, "other", "web", false), Reply::Done);
+    assert!(log.catalog.view().query("my.query").is_none());
+    assert!(log.catalog.view().query("OTHER").is_some() && log.catalog.view().query(A).is_some());
+    assert_eq!(log.apply(Command::QueryDelete { id: B.into() }).reply, refused(unknown));
+    assert_eq!(log.apply(Command::QueryDelete { id: A.into() }).reply, Reply::Done);
+    assert!(log.catalog.view().query("other").is_none());
 }
 
 #[test]
@@ -299,10 +344,10 @@ fn deleting_moves_the_prefix_and_only_that() {
     log.set("a/2", "", None);
     log.set("b", "", None);
     log.delete("a/2", false, None);
-    assert_eq!((log.index_of(prefix("a/")), log.index_of(kv("a/1")), log.index_of(kv("b"))), (4, 1, 3));
-    assert_eq!((log.index_of(kv("a/2")), log.index_of(kv("never"))), (4, 1));
+    assert_eq!((log.index_of(&prefix("a/")), log.index_of(&kv("a/1")), log.index_of(&kv("b"))), (4, 1, 3));
+    assert_eq!((log.index_of(&kv("a/2")), log.index_of(&kv("never"))), (4, 1));
     log.delete("a", true, None);
-    assert_eq!((log.index_of(prefix("a/")), log.index_of(prefix("")), log.index_of(prefix("b"))), (5, 5, 3));
+    assert_eq!((log.index_of(&prefix("a/")), log.index_of(&prefix("")), log.index_of(&prefix("b"))), (5, 5, 3));
 }
 
 #[test]
@@ -316,11 +361,11 @@ fn forgotten_deletions_never_take_an_index_back() {
         let key = format!("churn/{round}");
         log.set(&key, "", None);
         log.delete(&key, false, None);
-        let now = log.index_of(prefix("gone/"));
+        let now = log.index_of(&prefix("gone/"));
         assert!(now >= highest.max(3));
         highest = now;
     }
-    assert_eq!(log.index_of(kv("keep/x")), 1);
-    assert_eq!(log.index_of(prefix("churn/")), log.index);
+    assert_eq!(log.index_of(&kv("keep/x")), 1);
+    assert_eq!(log.index_of(&prefix("churn/")), log.index);
     assert!(highest > 3 && highest < log.index, "it was forgotten, and the floor is far behind: {highest}");
 }

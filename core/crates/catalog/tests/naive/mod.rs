@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use convoke_catalog::command::{Deregister, KvDelete, KvSet, Register};
 use convoke_catalog::model::{Check, Indexes, KvEntry, Node, Service, Status, Str, Tenancy};
+use convoke_catalog::queries::PreparedQuery;
 use convoke_catalog::{Command, Reply, View};
 
 /// Namespace, folded node name, folded id.
@@ -16,6 +17,7 @@ pub(crate) struct Naive {
     services: BTreeMap<Key, Service>,
     checks: BTreeMap<Key, Check>,
     kv: BTreeMap<(String, String), KvEntry>,
+    queries: BTreeMap<String, PreparedQuery>,
 }
 
 fn fold(name: &str) -> String {
@@ -54,6 +56,11 @@ impl Naive {
             }
             Command::KvSet(set) => self.set(index, set),
             Command::KvDelete(delete) => self.delete(&delete),
+            Command::QuerySet { query, create } => self.set_query(index, query, create),
+            Command::QueryDelete { id } => match self.queries.remove(&*id) {
+                Some(_) => Reply::Done,
+                None => Reply::Refused(format!("Cannot modify non-existent prepared query: '{id}'")),
+            },
         }
     }
 
@@ -216,6 +223,27 @@ impl Naive {
         Reply::Bool(true)
     }
 
+    fn set_query(&mut self, index: u64, mut query: PreparedQuery, create: bool) -> Reply {
+        let old = self.queries.get(&*query.id).cloned();
+        if old.is_some() == create {
+            let words = if create {
+                "prepared query '' exists already"
+            } else {
+                "Cannot modify non-existent prepared query: ''"
+            };
+            return Reply::Refused(words.replace("''", &format!("'{}'", query.id)));
+        }
+        if self.queries.values().any(|other| other.id != query.id && fold(&other.name) == fold(&query.name)) {
+            return Reply::Refused(format!("name '{}' aliases an existing query name", query.name));
+        }
+        query.indexes = old.as_ref().map_or(Indexes::default(), |old| old.indexes);
+        if old.as_ref() != Some(&query) {
+            query.indexes = indexes(old.map(|old| old.indexes), index);
+            self.queries.insert(query.id.to_string(), query);
+        }
+        Reply::Done
+    }
+
     /// Panics unless the view holds and joins the same.
     pub(crate) fn compare(&self, view: &View) {
         let nodes: Vec<&Node> = view.nodes("default").map(|node| &**node).collect();
@@ -232,6 +260,11 @@ impl Naive {
             ["10.0.0.1", "10.0.0.2"].map(|address| view.nodes_by_address("default", address.parse().unwrap()).count());
         let parsed = |node: &&Node| node.address.parse::<std::net::IpAddr>().is_ok();
         assert_eq!(addressed.iter().sum::<usize>(), self.nodes.values().filter(parsed).count());
+        let queries: Vec<&PreparedQuery> = view.queries().map(|query| &**query).collect();
+        assert_eq!(queries, self.queries.values().collect::<Vec<_>>());
+        for query in queries {
+            assert_eq!(view.query(&query.name.to_uppercase()).map(|found| &**found), Some(query));
+        }
         for space in ["default", "team"] {
             self.compare_space(view, space);
         }
