@@ -155,6 +155,7 @@ impl<'a> NodeWriter<'a> {
                     local.checks.remove(at);
                 }
             });
+            space.note_failing(node, &fold_shared(&check.id), None);
         });
         self.check_changed(&check, &[&check.status]);
     }
@@ -212,6 +213,7 @@ impl NodeWriter<'_> {
                 let at = local.check_position(&id);
                 put(&mut local.checks, at, Arc::clone(&check));
             });
+            space.note_failing(node, &id, Some(&check.status));
         });
         match before {
             None => self.check_changed(&check, &[&check.status]),
@@ -308,6 +310,16 @@ impl NodeWriter<'_> {
 }
 
 impl Namespace {
+    /// A check, named by folded node name and id, has this status now, or is gone.
+    pub(crate) fn note_failing(&mut self, node: &Str, id: &Str, status: Option<&Status>) {
+        let key = (Arc::clone(node), Arc::clone(id));
+        if status.is_some_and(|status| *status != Status::Passing) {
+            self.failing.insert(key, ());
+        } else {
+            self.failing.remove(&key);
+        }
+    }
+
     /// Takes a service's row out of the index by address.
     fn forget_address(&mut self, node: &Str, service: Option<&Service>) {
         let Some(service) = service else { return };

@@ -206,6 +206,9 @@ fn import_namespace(partition: &Partition, rows: NamespaceRows) -> Result<Namesp
                 space.addresses.insert((address, Arc::clone(&local.node), fold_shared(&service.id)), ());
             }
         }
+        for check in &local.checks {
+            space.note_failing(&local.node, &fold_shared(&check.id), Some(&check.status));
+        }
         let LocalRows { node, mut services, mut checks, services_index, checks_index } = local;
         services.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
         checks.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));

@@ -49,6 +49,8 @@ pub(crate) struct Namespace {
     pub(crate) connect: Table<Str, Arc<ServiceGroup>>,
     /// (service address, folded node name, folded service id) of services with an IP of their own.
     pub(crate) addresses: Table<(IpAddr, Str, Str), ()>,
+    /// (folded node name, folded check id) of checks that do not pass: the few that are asked for by state.
+    pub(crate) failing: Table<(Str, Str), ()>,
     /// Last change to the names and tags of services.
     pub(crate) names_index: u64,
     /// Last change to any row of a service.

@@ -173,7 +173,11 @@ impl View {
         scope: Scope<'_>,
         status: &'v Status,
     ) -> impl Iterator<Item = &'v Arc<Check>> + use<'v> {
-        self.checks(scope).filter(move |check| check.status == *status)
+        let scanned = (*status == Status::Passing).then(|| self.checks(scope)).into_iter().flatten();
+        let indexed = self.namespace(scope).filter(|_| *status != Status::Passing).into_iter();
+        let indexed = indexed
+            .flat_map(|space| space.failing.iter().filter_map(|((node, id), ())| space.locals.get(&**node)?.check(id)));
+        scanned.chain(indexed).filter(move |check| check.status == *status)
     }
 
     /// Checks of the instances of a service, without those of their nodes.

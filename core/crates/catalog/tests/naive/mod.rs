@@ -275,6 +275,11 @@ impl Naive {
         let checks: Vec<&Check> = view.checks(scope).map(|check| &**check).collect();
         let of_space = |key: &Key| key.0 == space;
         assert_eq!(checks, self.checks.iter().filter(|(key, _)| of_space(key)).map(|(_, c)| c).collect::<Vec<_>>());
+        for status in ["passing", "warning", "critical", "odd"].map(Status::from_text) {
+            let found: Vec<&Check> = view.checks_in_state(scope, &status).map(|check| &**check).collect();
+            let expected = self.checks.iter().filter(|(key, check)| of_space(key) && check.status == status);
+            assert_eq!(found, expected.map(|(_, check)| check).collect::<Vec<_>>());
+        }
         for node in self.nodes.keys() {
             let services: Vec<&Service> = view.services_of(scope, node).iter().map(|service| &**service).collect();
             let expected = self.services.iter().filter(|(key, _)| of_space(key) && key.1 == *node).map(|(_, s)| s);
