@@ -26,6 +26,7 @@ pub(super) fn overview(program: &str) -> String {
     let mut out = format!("Usage: {program} [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n");
     let top: Vec<&Entry> = commands().filter(|entry| !entry.name.contains(' ')).collect();
     list_commands(&mut out, &top);
+    out.push_str(&format!("\nMore about one of them: {program} help <command>\n"));
     out
 }
 

@@ -5,9 +5,7 @@ use super::command::{Action, Cx, DONE, Entry, Failure, Outcome, texts, words};
 use super::flags::{Parsed, switch, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use convoke_config::definition::ServiceDefinition;
-use convoke_config::flags::Flags;
-use convoke_config::{Config, Diagnostic, Source};
+use convoke_config::{Config, Diagnostic};
 use serde_json::json;
 use std::path::Path;
 
@@ -126,22 +124,6 @@ fn refused_scripts(config: &Config) -> Vec<String> {
             )
         })
         .collect()
-}
-
-/// The services that these files define.
-///
-/// # Errors
-/// A file that cannot be read or is wrong.
-pub(super) fn load_services(files: &[&str]) -> Result<Vec<ServiceDefinition>, Failure> {
-    // Only the services matter: as a development agent needs nothing else, no key can be missing.
-    let mut dev = Flags::default();
-    dev.set("dev", "true").map_err(|why| why.to_string())?;
-    let mut sources = vec![Source::Flags(dev)];
-    for file in files {
-        crate::files::path(Path::new(file), None, &mut sources).map_err(|why| Failure::from(why.to_string()))?;
-    }
-    let loaded = convoke_config::load(&sources, &crate::interfaces::environment()).map_err(|why| lines(&why))?;
-    Ok(loaded.config.services)
 }
 
 fn lines(diagnostics: &[Diagnostic]) -> String {

@@ -3,10 +3,12 @@
 use super::client::{Client, trying};
 use super::command::{Action, Cx, DONE, Entry, Failure, Outcome, texts};
 use super::flags::{Parsed, list, number, text};
-use super::local::load_services;
 use super::services_json::to_json;
 use clap::Arg;
-use convoke_config::definition::ServiceDefinition;
+use convoke_config::definition::{ServiceDefinition, decode_services_file};
+use convoke_config::value::{Position, Value};
+use convoke_config::{Diagnostic, Format, Source};
+use std::path::Path;
 
 /// The family.
 pub(super) const COMMANDS: &[Entry] = &[
@@ -94,10 +96,30 @@ fn described(parsed: &Parsed, verb: &str) -> Result<Vec<ServiceDefinition>, Fail
         }
         (false, Some(_)) => return Err("Give either files or options that describe a service, not both.".into()),
         (true, Some(service)) => vec![service],
-        (false, None) => load_services(&files)?,
+        (false, None) => from_files(&files).map_err(|why| why.to_string())?,
     };
     if services.is_empty() {
         return Err("There is no service in these files.".into());
+    }
+    Ok(services)
+}
+
+/// The services that these files define; of a folder, all its files.
+fn from_files(files: &[&str]) -> Result<Vec<ServiceDefinition>, Diagnostic> {
+    let mut sources = Vec::new();
+    for file in files {
+        crate::files::path(Path::new(file), None, &mut sources)?;
+    }
+    let mut services = Vec::new();
+    for source in sources {
+        let Source::File { name, format, text } = source else { continue };
+        let at = |at: Position, message| Diagnostic { file: name.clone(), line: at.line, message };
+        let root = match format {
+            Format::Hcl => Value::from_hcl(&text),
+            Format::Json => Value::from_json(&text),
+        };
+        let root = root.map_err(|why| at(why.at, why.message))?;
+        services.extend(decode_services_file(&root).map_err(|why| at(why.at, why.message))?);
     }
     Ok(services)
 }

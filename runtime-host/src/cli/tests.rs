@@ -601,6 +601,8 @@ fn services_by_file() {
     );
     let bad = write("bad.hcl", "service {\n name = \n");
     let none = write("none.json", "{}");
+    let bare = write("bare.json", r#"{"Name":"bare","Check":null,"EnableTagOverride":true}"#);
+    let typo = write("typo.json", "{\"service\": {\n \"name\": \"x\",\n \"prot\": 1\n}}");
     table(
         &[
             ("PUT /v1/agent/service/register", ""),
@@ -637,12 +639,22 @@ fn services_by_file() {
                     "PUT /v1/agent/service/deregister/web",
                 ],
             ),
+            // What works as a body works as a file.
+            (
+                &["services", "register", &bare],
+                0,
+                "Registered service: bare\n",
+                &[r#"PUT /v1/agent/service/register {"EnableTagOverride":true,"Name":"bare"}"#],
+            ),
             // Nothing is registered when one of the files is wrong.
             (&["services", "register", &web, &bad], 1, "", &[]),
             (&["services", "register", &none], 1, "", &[]),
             (&["services", "deregister", &bad], 1, "", &[]),
+            (&["services", "register", &typo], 1, "", &[]),
         ],
     );
+    let said = play(&Agent::default(), &[], "", &["services", "register", &typo]).err;
+    assert!(said.contains("typo.json:3: ") && said.contains("prot"), "{said}");
 }
 
 #[test]
