@@ -7,6 +7,7 @@ use core::mem;
 
 use crate::command::{Command, Reply};
 use crate::group::ServiceName;
+use crate::intern::Interner;
 use crate::model::{Str, Tenancy};
 use crate::state::State;
 use crate::topic::{Changes, Topic};
@@ -22,6 +23,7 @@ use crate::{kv, queries, register};
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     pub(crate) state: Arc<State>,
+    pub(crate) interner: Interner,
 }
 
 /// What became of a command.
@@ -67,7 +69,10 @@ impl Catalog {
         state.index = index.max(state.index);
         let mut write = Write { index: state.index, changes: Changes::default(), listed: BTreeMap::new() };
         let reply = match command {
-            Command::Register(register) => register::register(state, &mut write, register),
+            Command::Register(mut register) => {
+                self.interner.share_all(&mut register);
+                register::register(state, &mut write, register)
+            }
             Command::Deregister(deregister) => register::deregister(state, &mut write, &deregister),
             Command::KvSet(set) => kv::set(state, &mut write, set),
             Command::KvDelete(delete) => kv::delete(state, &mut write, &delete),

@@ -19,6 +19,7 @@ extern crate alloc;
 pub mod catalog;
 pub mod command;
 pub mod group;
+mod intern;
 mod join;
 mod kv;
 pub mod model;

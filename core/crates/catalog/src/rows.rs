@@ -44,7 +44,6 @@ impl<'a> NodeWriter<'a> {
             return;
         }
         node.indexes.modify = index;
-        share_empty([&mut node.address, &mut node.datacenter]);
         if let Some(before) = &before {
             self.forget_node(before);
             if before.name != node.name {
@@ -75,7 +74,6 @@ impl<'a> NodeWriter<'a> {
             return;
         }
         service.indexes.modify = index;
-        share_empty([&mut service.kind, &mut service.address, &mut service.socket_path]);
         if service.id == service.name {
             service.id = Arc::clone(&service.name);
         }
@@ -114,7 +112,6 @@ impl<'a> NodeWriter<'a> {
             check.service_name = Arc::clone(&service.name);
             check.service_tags.clone_from(&service.tags);
         }
-        share_empty([&mut check.notes, &mut check.output, &mut check.service_id, &mut check.kind]);
         if check.id == check.name {
             check.id = Arc::clone(&check.name);
         }
@@ -338,14 +335,5 @@ fn put<T>(rows: &mut Vec<T>, at: Result<usize, usize>, row: T) {
             }
         }
         Err(at) => rows.insert(at.min(rows.len()), row),
-    }
-}
-
-/// Gives up the allocations that hold empty text: decoding makes one for every field.
-fn share_empty<const N: usize>(fields: [&mut Str; N]) {
-    for field in fields {
-        if field.is_empty() {
-            *field = Str::default();
-        }
     }
 }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::catalog::Catalog;
 use crate::group::ServiceGroup;
+use crate::intern::Interner;
 use crate::join::join_all;
 use crate::model::{Check, KvEntry, Node, Service, Str};
 use crate::name::{fold, fold_shared};
@@ -122,7 +123,7 @@ impl Catalog {
             state.queries.put(fold_shared(&query.id), query);
         }
         state.queries.index = snapshot.queries_index;
-        Ok(Self { state: Arc::new(state) })
+        Ok(Self { state: Arc::new(state), interner: Interner::default() })
     }
 }
 
