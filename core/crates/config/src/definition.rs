@@ -6,6 +6,13 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
+mod decode;
+mod validate;
+
+pub(crate) use decode::flatten;
+pub use decode::{DefinitionError, Origin, decode_check, decode_service, decode_services_file};
+pub use validate::validate_meta;
+
 /// A service as registered with an agent. Field meanings are Consul's; absent is empty or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceDefinition {
