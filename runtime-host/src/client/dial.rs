@@ -55,6 +55,17 @@ pub enum DialError {
     },
 }
 
+impl DialError {
+    /// The text without `dial <network> <address>: `, for those who say that themselves.
+    pub fn reason(&self) -> String {
+        match self {
+            DialError::Address { problem, .. } => (*problem).to_owned(),
+            DialError::Lookup { host, reason, .. } => format!("lookup {host}: {reason}"),
+            DialError::Connect { reason, .. } => format!("connect: {reason}"),
+        }
+    }
+}
+
 /// What the system said, in Go's words: lower case, without the number.
 pub fn os_text(error: &io::Error) -> String {
     let text = error.to_string();

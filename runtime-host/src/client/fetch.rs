@@ -146,7 +146,7 @@ pub enum Cause {
 pub async fn fetch<R: Runtime>(rt: &R, request: &Request, limits: &Limits) -> Result<Response, Error> {
     let mut body = Vec::new();
     let mut over = 0;
-    let mut take = |data: &[u8]| {
+    let take = |_: &Response, data: &[u8]| {
         let room = limits.body.saturating_sub(body.len()).min(data.len());
         body.extend_from_slice(data.get(..room).unwrap_or_default());
         over += data.len() - room;
@@ -156,15 +156,16 @@ pub async fn fetch<R: Runtime>(rt: &R, request: &Request, limits: &Limits) -> Re
             Overflow::Cut => Ok(over <= DRAIN),
         }
     };
-    let (response, end) = fetch_with(rt, request, limits.timeout, &mut take).await?;
+    let (response, end) = fetch_with(rt, request, limits.timeout, take).await?;
     match end {
         Some(error) if limits.overflow == Overflow::Refuse => Err(error),
         _ => Ok(Response { body, ..response }),
     }
 }
 
-/// What becomes of the pieces of a body: `Ok(true)` for more, `Ok(false)` for enough.
-pub type Sink<'a> = dyn FnMut(&[u8]) -> Result<bool, Cause> + Send + 'a;
+/// What becomes of the pieces of a body, with the head they belong to: `Ok(true)` for more, `Ok(false)` for enough.
+pub trait Sink: FnMut(&Response, &[u8]) -> Result<bool, Cause> {}
+impl<F: FnMut(&Response, &[u8]) -> Result<bool, Cause>> Sink for F {}
 
 /// Requests a URL and hands the body on as it comes. The response returned has none; the error beside it is what ended
 /// the body before its time. `timeout` is for the whole.
@@ -172,7 +173,7 @@ pub async fn fetch_with<R: Runtime>(
     rt: &R,
     request: &Request,
     timeout: Duration,
-    sink: &mut Sink<'_>,
+    mut sink: impl Sink,
 ) -> Result<(Response, Option<Error>), Error> {
     let deadline = Deadline::after(timeout);
     let failed = |method: &str, url: String, cause| Error { verb: verb(method), url, cause };
@@ -181,7 +182,7 @@ pub async fn fetch_with<R: Runtime>(
     for _ in 0..HOPS {
         let shown = url.to_string();
         let answer = within(rt, deadline.left(), hop.send(rt, &url)).await.unwrap_or(Err(Cause::Timeout));
-        let mut answer = answer.map_err(|cause| failed(hop.method.as_str(), shown.clone(), cause))?;
+        let answer = answer.map_err(|cause| failed(hop.method.as_str(), shown.clone(), cause))?;
         if request.follow_redirects
             && let Some(location) = redirect(&answer.response)
         {
@@ -191,14 +192,16 @@ pub async fn fetch_with<R: Runtime>(
             url = next;
             continue;
         }
-        let end = within(rt, deadline.left(), answer.read(sink)).await.unwrap_or(Err(Cause::BodyTimeout));
-        let end = end.err().map(|cause| failed(hop.method.as_str(), shown, cause));
-        let (head, _) = answer.response.into_parts();
+        let Answer { response, tasks, _sender } = answer;
+        let (head, body) = response.into_parts();
         let reason = match head.extensions.get::<ReasonPhrase>() {
             Some(reason) => String::from_utf8_lossy(reason.as_bytes()).into_owned(),
             None => head.status.canonical_reason().unwrap_or_default().to_owned(),
         };
         let response = Response { status: head.status.as_u16(), reason, headers: head.headers, body: Vec::new() };
+        let read = tasks.drive(read(body, &response, &mut sink));
+        let end = within(rt, deadline.left(), read).await.unwrap_or(Err(Cause::BodyTimeout));
+        let end = end.err().map(|cause| failed(hop.method.as_str(), shown, cause));
         return Ok((response, end));
     }
     Err(failed(hop.method.as_str(), url.to_string(), Cause::Redirects))
@@ -334,23 +337,16 @@ struct Answer {
     _sender: SendRequest<Full<Bytes>>,
 }
 
-impl Answer {
-    async fn read(&mut self, sink: &mut Sink<'_>) -> Result<(), Cause> {
-        let body = self.response.body_mut();
-        self.tasks
-            .drive(async {
-                while let Some(frame) = body.frame().await {
-                    // Trailers are nobody's business here.
-                    if let Ok(data) = frame.map_err(|error| broken(&error))?.into_data()
-                        && !sink(&data)?
-                    {
-                        break;
-                    }
-                }
-                Ok(())
-            })
-            .await
+async fn read(mut body: Incoming, head: &Response, sink: &mut impl Sink) -> Result<(), Cause> {
+    while let Some(frame) = body.frame().await {
+        // Trailers are nobody's business here.
+        if let Ok(data) = frame.map_err(|error| broken(&error))?.into_data()
+            && !sink(head, &data)?
+        {
+            break;
+        }
     }
+    Ok(())
 }
 
 /// hyper's error in the words that Go uses for the common ones.

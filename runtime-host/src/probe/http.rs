@@ -33,6 +33,7 @@ pub async fn run<R: Runtime>(rt: &R, probe: &Probe) -> Outcome {
     match fetch(rt, &request, &limits).await {
         Ok(response) => Outcome::Http { status: response.status, reason: response.status_line(), body: response.body },
         Err(error) if error.cause == Cause::Timeout => Outcome::TimedOut { output: Vec::new() },
-        Err(error) => failed(&error),
+        // The core says method and URL before it.
+        Err(error) => failed(&error.cause),
     }
 }

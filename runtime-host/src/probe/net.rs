@@ -1,4 +1,6 @@
 //! A TCP connection, and a UDP datagram.
+//!
+//! Errors are what follows `dial tcp <address>: `; the core writes that before them.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use convoke_core::probe::{Outcome, Tls};
 use hyper::rt::Write as _;
 
-use crate::client::dial::{self, DialError, os_text};
+use crate::client::dial::{self, os_text};
 use crate::client::fetch::Deadline;
 use crate::client::tls;
 use crate::probe::{failed, settings};
@@ -19,7 +21,7 @@ use crate::rt::{Runtime, Udp as _, within};
 pub async fn tcp<R: Runtime>(rt: &R, address: &str, tls: Option<&Tls>) -> Outcome {
     let stream = match dial::tcp(rt, address).await {
         Ok(stream) => stream,
-        Err(error) => return failed(&error),
+        Err(error) => return failed(&error.reason()),
     };
     let Some(tls) = tls else {
         return Outcome::Ok { detail: String::new() };
@@ -41,24 +43,21 @@ pub async fn udp<R: Runtime>(rt: &R, address: &str, timeout: Duration) -> Outcom
     let deadline = Deadline::after(timeout);
     let to = match within(rt, timeout, dial::resolve(rt, "udp", address)).await {
         None => return Outcome::TimedOut { output: Vec::new() },
-        Some(Err(error)) => return failed(&error),
+        Some(Err(error)) => return failed(&error.reason()),
         Some(Ok(addresses)) => addresses,
     };
     let Some(to) = to.first().copied() else {
         return failed("no address");
     };
-    let text = |call: &str, error: &io::Error| failed(&format!("{call} udp {to}: {}", os_text(error)));
     let socket = match open::<R>(rt, to) {
         Ok(socket) => socket,
-        Err(error) => {
-            return failed(&DialError::Connect { network: "udp", address: to.to_string(), reason: os_text(&error) });
-        }
+        Err(error) => return failed(&format!("connect: {}", os_text(&error))),
     };
     let mut answer = [0; 1];
     match within(rt, deadline.left(), socket.recv_from(&mut answer)).await {
         // A datagram of no bytes, and one that is longer than the buffer, are answers, too.
         None | Some(Ok(_)) => Outcome::Ok { detail: String::new() },
-        Some(Err(error)) => text("read", &error),
+        Some(Err(error)) => failed(&format!("read: {}", os_text(&error))),
     }
 }
 
