@@ -63,7 +63,7 @@ impl Node {
                 for warning in warnings {
                     Self::log(out, Level::Warn, format!("{warning}"));
                 }
-                self.apply(*config, out)
+                self.apply(&config, out)
             }
             Err(problems) => problems.iter().map(ToString::to_string).collect(),
         };
@@ -86,19 +86,18 @@ impl Node {
     }
 
     /// Applies what is different; what was refused, and why. Registrations made over the API stay.
-    fn apply(&mut self, new: Config, out: &mut Out<Action>) -> Vec<String> {
+    fn apply(&mut self, new: &Config, out: &mut Out<Action>) -> Vec<String> {
         let old = Arc::clone(&self.config);
-        let (config, restart) = in_force(&old, new);
-        if !restart.is_empty() {
-            let keys = restart.join(", ");
+        let difference = convoke_config::diff(&old, new);
+        if !difference.needs_restart.is_empty() {
+            let keys = difference.needs_restart.join(", ");
             Self::log(out, Level::Warn, format!("these settings changed, but take effect at the next restart: {keys}"));
         }
-        let mut config = config;
+        Self::log(out, Level::Info, format!("configuration reloaded: {difference}"));
+        let mut config = convoke_config::reloaded(&old, new);
         let mut changes = Vec::new();
         let mut problems = Vec::new();
-        let counts = self.apply_definitions(&old, &mut config, &mut changes, &mut problems);
-        let [set, gone] = counts;
-        Self::log(out, Level::Info, format!("configuration reloaded: {set} definitions changed, {gone} removed"));
+        self.apply_definitions(&old, &mut config, &mut changes, &mut problems);
         self.note(changes);
         let config = Arc::new(config);
         self.adopt(Arc::clone(&config));
@@ -113,8 +112,7 @@ impl Node {
         config: &mut Config,
         changes: &mut Vec<crate::local::Change>,
         problems: &mut Vec<String>,
-    ) -> [usize; 2] {
-        let (mut set, mut gone) = (0, 0);
+    ) {
         let old_services: BTreeMap<&str, &ServiceDefinition> =
             old.services.iter().map(|s| (service_id(s), s)).collect();
         let old_checks: BTreeMap<&str, &CheckDefinition> = old.checks.iter().map(|c| (check_id(c), c)).collect();
@@ -150,25 +148,23 @@ impl Node {
         // What is gone goes first, so that a check can move into a service.
         for id in old_checks.keys().filter(|id| !checks.iter().any(|check| check_id(check) == **id)) {
             if self.local.checks().get(*id).is_some_and(|check| check.from_file) {
-                gone += usize::from(self.local.deregister_check(id, changes));
+                self.local.deregister_check(id, changes);
             }
         }
         for id in old_services.keys().filter(|id| !services.iter().any(|service| service_id(service) == **id)) {
             if self.local.services().get(*id).is_some_and(|service| service.from_file) {
-                gone += usize::from(self.local.deregister_service(id, changes));
+                self.local.deregister_service(id, changes);
             }
         }
         for service in &services {
             let id = service_id(service);
             if self.local.services().get(id).is_none() || old_services.get(id).is_none_or(|old| *old != service) {
-                set += 1;
                 self.local.register_service(service.clone(), true, Unnamed::GoIfFromFile, changes);
             }
         }
         for check in &checks {
             let id = check_id(check);
             if self.local.checks().get(id).is_none() || old_checks.get(id).is_none_or(|old| *old != check) {
-                set += 1;
                 if let Err(why) = self.local.register_check(check.clone(), true, changes) {
                     problems.push(format!("check {id:?} is refused: {why}"));
                 }
@@ -176,7 +172,6 @@ impl Node {
         }
         config.services = services;
         config.checks = checks;
-        [set, gone]
     }
 }
 
@@ -186,40 +181,4 @@ fn service_id(service: &ServiceDefinition) -> &str {
 
 fn check_id(check: &CheckDefinition) -> &str {
     if check.id.is_empty() { &check.name } else { &check.id }
-}
-
-/// The old configuration with the settings of the new one that can change while an agent runs, and the names of those
-/// that changed and cannot.
-fn in_force(old: &Config, new: Config) -> (Config, Vec<String>) {
-    let mut config = Config {
-        services: new.services.clone(),
-        checks: new.checks.clone(),
-        node_meta: new.node_meta.clone(),
-        log: new.log.clone(),
-        dns: new.dns.clone(),
-        recursors: new.recursors.clone(),
-        http: new.http.clone(),
-        limits: new.limits.clone(),
-        default_query_time: new.default_query_time,
-        max_query_time: new.max_query_time,
-        discovery_max_stale: new.discovery_max_stale,
-        translate_wan_addrs: new.translate_wan_addrs,
-        enable_script_checks: new.enable_script_checks,
-        enable_local_script_checks: new.enable_local_script_checks,
-        check_update_interval: new.check_update_interval,
-        discard_check_output: new.discard_check_output,
-        check_output_max_size: new.check_output_max_size,
-        leave_on_terminate: new.leave_on_terminate,
-        skip_leave_on_interrupt: new.skip_leave_on_interrupt,
-        watches: new.watches.clone(),
-        without_effect: new.without_effect.clone(),
-        ..old.clone()
-    };
-    let mut restart = Vec::new();
-    if config != new {
-        restart.push("settings other than services, checks, node_meta, log, dns, http and limits".to_string());
-    }
-    config.services = new.services;
-    config.checks = new.checks;
-    (config, restart)
 }
