@@ -5,7 +5,7 @@ use super::command::{Action, Cx, DONE, Entry, Failure, Outcome, texts, words};
 use super::flags::{Parsed, switch, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use convoke_config::{Config, Diagnostic};
+use convoke_config::Diagnostic;
 use serde_json::json;
 use std::path::Path;
 
@@ -94,36 +94,10 @@ fn validate(cx: &mut Cx<'_>, parsed: &Parsed) -> Outcome {
     for warning in &loaded.warnings {
         cx.remark(format!("Warning: {warning}"));
     }
-    for refused in refused_scripts(&loaded.config) {
-        cx.remark(format!("Warning: {refused}"));
-    }
     if !parsed.on("quiet") {
         cx.say("Configuration is valid!");
     }
     DONE
-}
-
-/// Says which checks an agent with this configuration would not run, because scripts are off.
-fn refused_scripts(config: &Config) -> Vec<String> {
-    if config.enable_script_checks || config.enable_local_script_checks {
-        return Vec::new();
-    }
-    let of_services = config.services.iter().flat_map(|service| {
-        service.checks.iter().map(move |check| (check, format!("the check of service {:?}", service.name)))
-    });
-    let of_node = config.checks.iter().map(|check| (check, "the check".to_owned()));
-    of_services
-        .chain(of_node)
-        .filter(|(check, _)| !check.args.is_empty())
-        .map(|(check, of)| {
-            let name = [&check.id, &check.name].into_iter().find(|name| !name.is_empty());
-            let name = name.map(|name| format!(" {name:?}")).unwrap_or_default();
-            format!(
-                "{of}{name} will be REFUSED by the agent: scripts are disabled; to enable, set \
-                 'enable_local_script_checks' or 'enable_script_checks' to true"
-            )
-        })
-        .collect()
 }
 
 fn lines(diagnostics: &[Diagnostic]) -> String {

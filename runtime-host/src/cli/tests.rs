@@ -701,7 +701,7 @@ fn validate() {
         assert!(code == 0 || !ran.err.trim().is_empty(), "{words:?} fails in silence");
     }
     let loud = play(&["validate", "DIR/script.hcl"]).err;
-    assert!(loud.contains("REFUSED") && loud.contains("enable_local_script_checks"), "{loud}");
+    assert!(loud.contains("Scripts are disabled") && loud.contains("enable_local_script_checks"), "{loud}");
     let named = play(&["validate", "DIR/bad-key.json"]).err;
     assert!(named.contains("bad-key.json") && named.contains("bogus_key"), "{named}");
 }
