@@ -20,7 +20,7 @@ pub struct Request<'a> {
 }
 
 /// Access to header fields by lower-case name.
-pub trait Headers: core::fmt::Debug {
+pub trait Headers: core::fmt::Debug + Sync {
     /// The first value of this field, if it is text.
     fn get(&self, name: &str) -> Option<&str>;
 }

@@ -1,0 +1,64 @@
+//! Members of the gossip pool, and changing it.
+
+use alloc::format;
+use alloc::string::ToString;
+
+use crate::agent_view::Member;
+use crate::call::{Answer, Call};
+use crate::effect::{AgentRequest, Effect};
+use crate::response::{Outcome, Response};
+
+/// `GET /v1/agent/members`
+pub(crate) fn members(call: &Call<'_>) -> Answer {
+    let wan = !call.params.text("wan").is_empty();
+    let segment = call.params.text("segment");
+    if !segment.is_empty() && segment != "_all" {
+        return Err(if wan {
+            Response::text(400, "Cannot provide a segment with wan=true")
+        } else {
+            Response::text(500, "Network segments are not supported in this version of Consul")
+        });
+    }
+    let mut json = call.json(1024);
+    json.open_array();
+    for member in call.ctx.agent.members.iter() {
+        if !wan {
+            json.item().member(member);
+        } else if let Some(member) = between_datacenters(member) {
+            json.item().member(&member);
+        }
+    }
+    json.close_array();
+    call.document(200, json)
+}
+
+/// A server as the pool between datacenters knows it: by its full name, at its other port.
+fn between_datacenters(member: &Member) -> Option<Member> {
+    if member.tags.get("role")? != "consul" {
+        return None;
+    }
+    let mut wan = member.clone();
+    wan.port = wan.tags.remove("wan_join_port")?.parse().ok()?;
+    wan.name = format!("{}.{}", member.name, member.tags.get("dc")?);
+    Some(wan)
+}
+
+/// `PUT /v1/agent/join/:address`
+pub(crate) fn join(call: &Call<'_>) -> Answer {
+    let wan = !call.params.text("wan").is_empty();
+    change(AgentRequest::Join { address: call.rest.to_string(), wan })
+}
+
+/// `PUT /v1/agent/leave`
+pub(crate) fn leave(_: &Call<'_>) -> Answer {
+    change(AgentRequest::Leave)
+}
+
+/// `PUT /v1/agent/force-leave/:node`
+pub(crate) fn force_leave(call: &Call<'_>) -> Answer {
+    change(AgentRequest::ForceLeave { node: call.rest.to_string(), prune: call.params.has("prune") })
+}
+
+pub(super) fn change(request: AgentRequest) -> Answer {
+    Ok(Outcome::Effect(Effect::Agent(request)))
+}
