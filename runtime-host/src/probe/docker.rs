@@ -6,7 +6,7 @@ use std::time::Duration;
 use convoke_core::probe::Outcome;
 use serde::Deserialize;
 
-use crate::client::fetch::{Deadline, Error, Limits, Overflow, Request, fetch, fetch_with};
+use crate::client::fetch::{Deadline, Error, Limits, Overflow, Request, Response, fetch, fetch_with};
 use crate::probe::failed;
 use crate::probe::tail::Tail;
 use crate::rt::Runtime;
@@ -129,18 +129,18 @@ impl<R: Runtime> Engine<'_, R> {
     async fn stream(&self, path: &str, tail: &mut Tail) -> Result<(), String> {
         let request = self.request("POST", path, r#"{"Detach":false,"Tty":false}"#);
         let mut frames = Frames::default();
-        // Raw as well, for the case that it is no stream but an error.
-        let mut head = Vec::new();
-        let mut take = |data: &[u8]| {
-            if head.len() < ANSWER {
-                head.extend_from_slice(data);
+        let mut complaint = Vec::new();
+        let take = |answer: &Response, data: &[u8]| {
+            if (200..300).contains(&answer.status) {
+                frames.feed(data, |bytes| tail.push(bytes));
+            } else {
+                complaint.extend_from_slice(data);
             }
-            frames.feed(data, |bytes| tail.push(bytes));
-            Ok(true)
+            Ok(complaint.len() < ANSWER)
         };
-        let done = fetch_with(self.rt, &request, self.deadline.left(), &mut take).await;
+        let done = fetch_with(self.rt, &request, self.deadline.left(), take).await;
         match done.map_err(|error| unreachable_engine(&error))? {
-            (answer, _) if !(200..300).contains(&answer.status) => Err(problem(&answer.status_line(), &head)),
+            (answer, _) if !(200..300).contains(&answer.status) => Err(problem(&answer.status_line(), &complaint)),
             (_, Some(error)) => Err(unreachable_engine(&error)),
             (_, None) => Ok(()),
         }
