@@ -117,8 +117,10 @@ impl Recursion {
         if settings.recursors_shuffled {
             rng.shuffle(&mut upstreams);
         }
+        // What follows the message is nobody's business upstream.
+        let end = Message::parse(packet).map_or(packet.len(), |message| message.end());
         Self {
-            packet: packet.to_vec(),
+            packet: packet.get(..end).unwrap_or_default().to_vec(),
             transport,
             seed,
             rng,
