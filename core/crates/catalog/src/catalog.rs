@@ -70,7 +70,7 @@ impl Catalog {
         let mut write = Write { index: state.index, changes: Changes::default(), listed: BTreeMap::new() };
         let reply = match command {
             Command::Register(mut register) => {
-                self.interner.share_all(&mut register);
+                self.interner.registration(&mut register);
                 register::register(state, &mut write, register)
             }
             Command::Deregister(deregister) => register::deregister(state, &mut write, &deregister),

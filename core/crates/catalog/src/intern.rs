@@ -9,7 +9,7 @@ use core::mem;
 use hashbrown::HashSet;
 
 use crate::command::Register;
-use crate::model::Str;
+use crate::model::{Check, Node, Service, Str};
 
 /// Longer text is hardly ever the same twice.
 const LONGEST: usize = 64;
@@ -28,21 +28,34 @@ pub(crate) struct Interner {
 
 impl Interner {
     /// Shares what is likely to be shared in a registration.
-    pub(crate) fn share_all(&mut self, register: &mut Register) {
-        let node = &mut register.node;
-        self.share([&mut node.datacenter, &mut node.partition]);
+    pub(crate) fn registration(&mut self, register: &mut Register) {
+        self.node(&mut register.node);
+        register.services.iter_mut().for_each(|service| self.service(service));
+        register.checks.iter_mut().for_each(|check| self.check(check));
+    }
+
+    /// The same for a node.
+    pub(crate) fn node(&mut self, node: &mut Node) {
+        self.share([&mut node.partition, &mut node.datacenter]);
         for map in [&mut node.tagged_addresses, &mut node.meta].into_iter().flatten() {
             self.share_map(map);
         }
-        for service in &mut register.services {
-            self.share([&mut service.kind, &mut service.name, &mut service.address, &mut service.socket_path]);
-            service.tags.iter_mut().for_each(|tag| self.share([tag]));
-            service.meta.iter_mut().for_each(|meta| self.share_map(meta));
-        }
-        for check in &mut register.checks {
-            self.share([&mut check.id, &mut check.name, &mut check.notes, &mut check.output, &mut check.kind]);
-            self.share([&mut check.service_id, &mut check.service_name]);
-        }
+    }
+
+    /// The same for a service.
+    pub(crate) fn service(&mut self, service: &mut Service) {
+        self.share([&mut service.tenancy.partition, &mut service.tenancy.namespace, &mut service.kind]);
+        self.share([&mut service.name, &mut service.address, &mut service.socket_path]);
+        service.tags.iter_mut().for_each(|tag| self.share([tag]));
+        service.meta.iter_mut().for_each(|meta| self.share_map(meta));
+    }
+
+    /// The same for a check.
+    pub(crate) fn check(&mut self, check: &mut Check) {
+        self.share([&mut check.tenancy.partition, &mut check.tenancy.namespace, &mut check.kind]);
+        self.share([&mut check.id, &mut check.name, &mut check.notes, &mut check.output]);
+        self.share([&mut check.service_name]);
+        check.service_tags.iter_mut().for_each(|tag| self.share([tag]));
     }
 
     fn share_map(&mut self, map: &mut BTreeMap<Str, Str>) {
@@ -78,7 +91,6 @@ impl Interner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Node, Service};
     use alloc::format;
     use alloc::string::String;
 
@@ -93,15 +105,15 @@ mod tests {
         let mut interner = Interner::default();
         let (mut one, mut other) = (register("web"), register("web"));
         let before = one.clone();
-        interner.share_all(&mut one);
-        interner.share_all(&mut other);
+        interner.registration(&mut one);
+        interner.registration(&mut other);
         assert_eq!(one, before);
         assert!(Arc::ptr_eq(&one.services[0].tags[0], &other.services[0].name));
         let key = |register: &Register| Arc::clone(register.node.meta.iter().flatten().next().unwrap().0);
         assert!(Arc::ptr_eq(&key(&one), &key(&other)));
         let mut long = register(&String::from_iter(['x'; LONGEST + 1]));
         let count = interner.texts.len();
-        interner.share_all(&mut long);
+        interner.registration(&mut long);
         assert_eq!(interner.texts.len(), count);
     }
 
@@ -109,7 +121,7 @@ mod tests {
     fn what_no_row_uses_is_swept() {
         let mut interner = Interner::default();
         for number in 0..10 * FEWEST {
-            interner.share_all(&mut register(&format!("{number}")));
+            interner.registration(&mut register(&format!("{number}")));
         }
         assert!(interner.texts.len() <= FEWEST, "{}", interner.texts.len());
     }

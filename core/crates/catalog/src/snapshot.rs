@@ -114,16 +114,17 @@ impl Catalog {
     /// # Errors
     /// If its rows contradict each other.
     pub fn import(snapshot: Snapshot) -> Result<Self, ImportError> {
+        let mut interner = Interner::default();
         let mut state = State { index: snapshot.index, ..State::default() };
         for rows in snapshot.partitions {
             let name = Arc::clone(&rows.name);
-            state.partitions.insert(name, Arc::new(import_partition(rows)?));
+            state.partitions.insert(name, Arc::new(import_partition(rows, &mut interner)?));
         }
         for query in snapshot.queries {
             state.queries.put(fold_shared(&query.id), query);
         }
         state.queries.index = snapshot.queries_index;
-        Ok(Self { state: Arc::new(state), interner: Interner::default() })
+        Ok(Self { state: Arc::new(state), interner })
     }
 }
 
@@ -162,10 +163,11 @@ fn export_groups(groups: &Table<Str, Arc<ServiceGroup>>) -> Vec<GroupIndexes> {
     groups.iter().map(indexes).collect()
 }
 
-fn import_partition(rows: PartitionRows) -> Result<Partition, ImportError> {
+fn import_partition(rows: PartitionRows, interner: &mut Interner) -> Result<Partition, ImportError> {
     let mut partition =
         Partition { nodes_index: rows.nodes_index, nodes_gone: rows.nodes_gone, ..Partition::default() };
-    for node in rows.nodes {
+    for mut node in rows.nodes {
+        Arc::get_mut(&mut node).into_iter().for_each(|node| interner.node(node));
         let key = fold_shared(&node.name);
         if let Some(id) = &node.id {
             partition.ids.insert(fold_shared(id), Arc::clone(&key));
@@ -179,7 +181,7 @@ fn import_partition(rows: PartitionRows) -> Result<Partition, ImportError> {
     for mut rows in rows.namespaces {
         let name = Arc::clone(&rows.name);
         groups.push((Arc::clone(&name), core::mem::take(&mut rows.groups), core::mem::take(&mut rows.connect)));
-        let space = import_namespace(&partition, rows)?;
+        let space = import_namespace(&partition, rows, interner)?;
         partition.namespaces.insert(name, Arc::new(space));
     }
     for (name, by_name, connect) in groups {
@@ -188,7 +190,11 @@ fn import_partition(rows: PartitionRows) -> Result<Partition, ImportError> {
     Ok(partition)
 }
 
-fn import_namespace(partition: &Partition, rows: NamespaceRows) -> Result<Namespace, ImportError> {
+fn import_namespace(
+    partition: &Partition,
+    rows: NamespaceRows,
+    interner: &mut Interner,
+) -> Result<Namespace, ImportError> {
     let mut space = Namespace {
         names_index: rows.names_index,
         services_index: rows.services_index,
@@ -198,9 +204,16 @@ fn import_namespace(partition: &Partition, rows: NamespaceRows) -> Result<Namesp
         state_index: rows.state_index,
         ..Namespace::default()
     };
-    for local in rows.locals {
-        if partition.nodes.get(&*local.node).is_none() {
+    for mut local in rows.locals {
+        local.services.iter_mut().filter_map(Arc::get_mut).for_each(|service| interner.service(service));
+        let Some(node) = partition.nodes.get(&*local.node) else {
             return Err(ImportError::NodeMissing { node: local.node });
+        };
+        for check in local.checks.iter_mut().filter_map(Arc::get_mut) {
+            interner.check(check);
+            if check.node == node.name {
+                check.node = Arc::clone(&node.name);
+            }
         }
         for service in &local.services {
             if let Ok(address) = service.address.parse::<IpAddr>() {

@@ -369,3 +369,9 @@ fn forgotten_deletions_never_take_an_index_back() {
     assert_eq!(log.index_of(&prefix("churn/")), log.index);
     assert!(highest > 3 && highest < log.index, "it was forgotten, and the floor is far behind: {highest}");
 }
+
+#[test]
+fn a_view_goes_to_any_thread() {
+    fn is_shared<T: Send + Sync + Clone + 'static>() {}
+    is_shared::<convoke_catalog::View>();
+}
