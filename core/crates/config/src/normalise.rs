@@ -27,7 +27,9 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn diagnostic(&self, at: Position, message: String) -> Diagnostic {
-        let file = usize::try_from(at.file).ok().and_then(|i| self.files.get(i)).cloned().unwrap_or_default();
+        // What stands nowhere came from a flag, or is a default.
+        let index = usize::try_from(at.file).ok().filter(|_| at.line > 0);
+        let file = index.and_then(|i| self.files.get(i)).cloned().unwrap_or_default();
         Diagnostic { file, line: at.line, message }
     }
 

@@ -236,7 +236,7 @@ fn listeners(tree: &mut Tree<'_>, key: &str, env: &Environment, unix: bool) -> O
             None => tree.error(key, &format!("{part:?} is no IP address")),
         }
     }
-    if all.is_empty() && key == "client_addr" {
+    if text.is_empty() && key == "client_addr" {
         tree.conflict(key, "client_addr cannot be empty");
     }
     (!all.is_empty()).then_some(all)
