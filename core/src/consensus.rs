@@ -3,6 +3,7 @@
 //! [`Solo`] is the case of one voter, who leads from the first moment: a proposal is committed when its log write is
 //! durable, or at once where nothing is kept on disk. Raft takes the same events and emits the same actions.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -23,7 +24,7 @@ pub enum Event<O> {
     /// Put this into the log.
     Propose {
         /// The change.
-        command: Command,
+        command: Box<Command>,
         /// Comes back with the outcome.
         origin: O,
     },
@@ -59,7 +60,7 @@ pub enum Action<O> {
         /// Log index.
         index: u64,
         /// The change.
-        command: Command,
+        command: Box<Command>,
         /// Of the proposal.
         origin: O,
     },
@@ -108,7 +109,7 @@ pub struct Solo<O> {
     /// Index of the last record known to be on disk.
     on_disk: u64,
     /// Made, not yet committed; consecutive, ending at `last`.
-    waiting: VecDeque<(u64, Command, O)>,
+    waiting: VecDeque<(u64, Box<Command>, O)>,
     /// Bytes of records behind the last snapshot.
     log_bytes: u64,
     /// When `log_bytes` is more than this, a snapshot is taken.
@@ -123,7 +124,7 @@ impl<O> Solo<O> {
         Self { durable, last, on_disk: last, waiting: VecDeque::new(), log_bytes, compact_at: COMPACT_AT, halted: None }
     }
 
-    fn propose(&mut self, command: Command, origin: O, out: &mut Out<Action<O>>) {
+    fn propose(&mut self, command: Box<Command>, origin: O, out: &mut Out<Action<O>>) {
         if let Some(error) = &self.halted {
             return out.push(Action::Refused { origin, refusal: Refusal::Halted(error.clone()) });
         }
@@ -134,14 +135,14 @@ impl<O> Solo<O> {
         if self.waiting.len() >= QUEUE {
             return out.push(Action::Refused { origin, refusal: Refusal::Busy });
         }
-        let record = Record { index: self.last + 1, term: 1, durable: self.on_disk, command };
+        let record = Record { index: self.last + 1, term: 1, durable: self.on_disk, command: &*command };
         let mut bytes = Vec::new();
         if let Err(why) = frame_record(&record, &mut bytes) {
             return out.push(Action::Refused { origin, refusal: Refusal::Unloggable(why) });
         }
-        self.last = record.index;
+        self.last += 1;
         self.log_bytes += bytes.len() as u64;
-        self.waiting.push_back((record.index, record.command, origin));
+        self.waiting.push_back((self.last, command, origin));
         out.push(Action::Append { index: self.last, bytes });
     }
 
@@ -169,7 +170,7 @@ impl<O> Solo<O> {
         let Ok(snapshot) = frame_snapshot(&Snapshot { index: committed, term: 1, tables }) else { return };
         let mut log = Vec::new();
         for (index, command, _) in &self.waiting {
-            let record = Record { index: *index, term: 1, durable: self.on_disk, command: command.clone() };
+            let record = Record { index: *index, term: 1, durable: self.on_disk, command: &**command };
             // It was framed once already, so it fits.
             if frame_record(&record, &mut log).is_err() {
                 return;
@@ -215,9 +216,9 @@ mod tests {
     use convoke_catalog::command::KvDelete;
     use convoke_kit::laws::{self, Effort};
 
-    fn command(n: u64) -> Command {
+    fn command(n: u64) -> Box<Command> {
         let key = n.to_string().as_str().into();
-        Command::KvDelete(KvDelete { tenancy: Default::default(), key, recurse: false, cas: None })
+        Box::new(Command::KvDelete(KvDelete { tenancy: Default::default(), key, recurse: false, cas: None }))
     }
 
     fn step(solo: &mut Solo<u64>, event: Event<u64>) -> Vec<Action<u64>> {

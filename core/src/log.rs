@@ -26,7 +26,7 @@ const MAX_PAYLOAD: usize = 1 << 30;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<C = Command> {
     /// Consecutive from 1.
     pub index: u64,
     /// Of the leader that proposed it; always 1 with one voter.
@@ -34,7 +34,7 @@ pub struct Record {
     /// Every record up to and including this index was durable when this one was made.
     pub durable: u64,
     /// What to apply.
-    pub command: Command,
+    pub command: C,
 }
 
 /// A picture of the tables.
@@ -100,7 +100,7 @@ pub struct Recovery {
 /// # Errors
 ///
 /// A text when it does not encode or is longer than 1 GiB; nothing is appended then.
-pub fn frame_record(record: &Record, to: &mut Vec<u8>) -> Result<(), String> {
+pub fn frame_record<C: Serialize>(record: &Record<C>, to: &mut Vec<u8>) -> Result<(), String> {
     frame(RECORD, record, to)
 }
 
@@ -218,7 +218,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn record(index: u64, durable: u64) -> Record {
-        let command = if index % 2 == 0 {
+        let command = if index.is_multiple_of(2) {
             Command::KvDelete(KvDelete {
                 tenancy: Default::default(),
                 key: alloc::format!("key-{index}").into(),

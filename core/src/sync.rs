@@ -6,6 +6,7 @@
 //! [`Sync`] knows neither the tables nor the catalog: it asks for a comparison ([`Action::Compare`]), is shown both
 //! ([`Event::Compare`]) and proposes what makes them equal.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -99,7 +100,7 @@ pub enum Action {
     /// Commit this, then report [`Event::Applied`].
     Propose {
         /// The change.
-        command: Command,
+        command: Box<Command>,
         /// Comes back.
         subject: Subject,
     },
@@ -312,7 +313,7 @@ impl Sync {
 
     fn propose(&mut self, command: Command, subject: Subject, out: &mut Out<Action>) {
         self.in_flight += 1;
-        out.push(Action::Propose { command, subject });
+        out.push(Action::Propose { command: Box::new(command), subject });
     }
 
     /// Notes everything in which local tables and catalog differ.

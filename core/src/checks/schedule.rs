@@ -198,7 +198,7 @@ impl Checks {
         &mut self,
         now: Time,
         id: Str,
-        definition: Arc<CheckDefinition>,
+        definition: &Arc<CheckDefinition>,
         status: Status,
         output: Str,
     ) -> Option<RunId> {
@@ -213,9 +213,9 @@ impl Checks {
             run_at: None,
             ttl_at: None,
             reap_at: None,
-            definition: Arc::clone(&definition),
+            definition: Arc::clone(definition),
         };
-        match spec::spec(&definition, self.settings.output_max) {
+        match spec::spec(definition, self.settings.output_max) {
             Spec::Probe { probe, interval } => {
                 task.run_at = Some(now + self.rng.duration(interval).max(Duration::from_nanos(1)));
                 task.how = How::Probe { probe: Arc::new(probe), interval, running: None };
@@ -359,7 +359,7 @@ impl Machine for Checks {
     fn handle(&mut self, now: Time, event: Event, out: &mut Out<Action>) {
         match event {
             Event::Set { id, definition, status, output } => {
-                if let Some(run) = self.set(now, id, definition, status, output) {
+                if let Some(run) = self.set(now, id, &definition, status, output) {
                     out.push(Action::Cancel { run });
                 }
             }

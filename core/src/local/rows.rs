@@ -8,14 +8,14 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use convoke_catalog::model::{Check, NamedPort, Proxy, Service, Status, Str, TaggedAddress};
-use convoke_config::definition::{CheckDefinition, ServiceDefinition, Weights};
+use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 
 use crate::checks::spec::kind_name;
 use crate::local::{is_maintenance, tenancy};
 
 /// The row of a service.
 pub(super) fn service(definition: &ServiceDefinition, own_partition: &str) -> Service {
-    let weights = definition.weights.unwrap_or(Weights::default());
+    let weights = definition.weights.unwrap_or_default();
     let id = if definition.id.is_empty() { &definition.name } else { &definition.id };
     Service {
         kind: definition.kind.as_str().into(),

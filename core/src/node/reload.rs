@@ -164,10 +164,9 @@ impl Node {
         }
         for check in &checks {
             let id = check_id(check);
-            if self.local.checks().get(id).is_none() || old_checks.get(id).is_none_or(|old| *old != check) {
-                if let Err(why) = self.local.register_check(check.clone(), true, changes) {
-                    problems.push(format!("check {id:?} is refused: {why}"));
-                }
+            let same = self.local.checks().get(id).is_some() && old_checks.get(id).is_some_and(|old| *old == check);
+            if !same && let Err(why) = self.local.register_check(check.clone(), true, changes) {
+                problems.push(format!("check {id:?} is refused: {why}"));
             }
         }
         config.services = services;

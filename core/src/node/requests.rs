@@ -24,7 +24,7 @@ use crate::store::Change;
 
 impl Node {
     /// A change to the replicated tables.
-    pub(super) fn propose(&mut self, id: RequestId, command: Command, render: Render) {
+    pub(super) fn propose(&mut self, id: RequestId, command: Box<Command>, render: Render) {
         if !self.leads {
             let text = if self.config.server {
                 format!("{}", NotCommitted::NoLeader)

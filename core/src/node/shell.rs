@@ -4,6 +4,7 @@
 //! nothing is left to do. What goes out is ordered: writes, probes and log lines as they come, then at most one
 //! [`Action::Publish`], and only then replies, so that whoever gets one can read what it says.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -294,7 +295,7 @@ impl Node {
                 self.push(Work::Consensus(consensus::Event::Snapshot { tables }));
             }
             consensus::Action::Committed { index, command, origin } => {
-                let applied = self.catalog.apply(index, command);
+                let applied = self.catalog.apply(index, *command);
                 if self.mirrored(&applied.changes) {
                     self.ask_aliases();
                 }
@@ -377,10 +378,10 @@ impl Node {
                 let set = self.local.services().get(&*id);
                 if now_from_file {
                     self.writes.file(remove(&path()), out);
-                } else if let Some(service) = set.filter(|service| !service.from_file && self.writes.keeps()) {
-                    if let Some((path, content)) = persist::service(&service.definition, &id) {
-                        self.writes.file(Change::Put { path, content }, out);
-                    }
+                } else if let Some(service) = set.filter(|service| !service.from_file && self.writes.keeps())
+                    && let Some((path, content)) = persist::service(&service.definition, &id)
+                {
+                    self.writes.file(Change::Put { path, content }, out);
                 }
                 self.push(Work::Sync(sync::Event::Service(key)));
                 self.ask_aliases();
@@ -396,10 +397,11 @@ impl Node {
                 let Some(check) = self.local.checks().get(&*id).cloned() else { return };
                 if now_from_file {
                     self.writes.file(remove(&persist::path(persist::CHECKS, &id)), out);
-                } else if !check.from_file && self.writes.keeps() {
-                    if let Some((path, content)) = persist::check(&check.definition) {
-                        self.writes.file(Change::Put { path, content }, out);
-                    }
+                } else if !check.from_file
+                    && self.writes.keeps()
+                    && let Some((path, content)) = persist::check(&check.definition)
+                {
+                    self.writes.file(Change::Put { path, content }, out);
                 }
                 self.push(Work::Checks(checks::Event::Set {
                     id,
@@ -459,7 +461,7 @@ impl Node {
         let view = self.catalog.view();
         if full {
             if let Some(command) = reconcile::own_member(&self.config, &self.identity, &self.row, &view) {
-                let origin = Origin::Reconcile;
+                let (command, origin) = (Box::new(command), Origin::Reconcile);
                 self.push(Work::Consensus(consensus::Event::Propose { command, origin }));
             } else if !core::mem::replace(&mut self.ready, true) {
                 out.push(Action::Ready);
@@ -522,7 +524,7 @@ impl Machine for Node {
             self.handle_timeout(now, out);
         }
         match event {
-            Event::Request { id, effect: Effect::Propose { command, render } } => self.propose(id, *command, render),
+            Event::Request { id, effect: Effect::Propose { command, render } } => self.propose(id, command, render),
             Event::Request { id, effect: Effect::Agent(request) } => {
                 let from = self.writes.next();
                 if let Some(response) = self.request(now, id, request, out) {

@@ -262,6 +262,6 @@ proptest! {
         let before = truth(&world.published);
         let back = World::recover(server(), world.disk.clone());
         prop_assert_eq!(truth(&back.published), before);
-        prop_assert_eq!(back.view().index(), world.view().index());
+        prop_assert!(back.view().index() >= world.view().index(), "an index went back");
     }
 }
