@@ -4,7 +4,7 @@ use convoke_catalog::{Instance, Scope};
 use convoke_dns::{Full, Name, RecordType, Section};
 use heapless::Vec;
 
-use super::pick::{self, Target};
+use super::pick::{self, Picks, Target};
 use super::query::{Context, Reply};
 use super::service::node_name;
 
@@ -31,7 +31,8 @@ pub(super) fn ns(context: &mut Context<'_>, reply: &mut Reply<'_>) {
 fn servers(context: &mut Context<'_>, reply: &mut Reply<'_>, section: Section) -> Result<(), Full> {
     let scope = Scope { partition: &context.settings.partition, namespace: "default" };
     let Some(group) = context.view.group(scope, SERVERS) else { return Ok(()) };
-    let picks = pick::pick(group, "", context.settings.only_passing, &mut context.rng);
+    let mut picks = Picks::new();
+    pick::pick(group, "", context.settings.only_passing, &mut context.rng, &mut picks);
     let mut servers: Vec<(&Instance, Name), MAX_SERVERS> = Vec::new();
     for at in &picks {
         let Some(instance) = group.instances.get(usize::from(*at)) else { continue };

@@ -18,16 +18,16 @@ use convoke_dns::name::MAX_NAME;
 use convoke_dns::{Name, RecordType};
 use heapless::{String, Vec};
 
-/// Labels joined by dots.
-pub(super) type Joined = String<MAX_NAME>;
+/// The labels below the domain in lower case, joined by dots: what a [`Lookup`] and a [`Place`] are parts of.
+pub(super) type Text = String<MAX_NAME>;
 
-/// What a name below the domain asks for. Texts are in lower case.
+/// What a name below the domain asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Lookup {
+pub(super) struct Lookup<'t> {
     pub(super) kind: Kind,
-    pub(super) name: Joined,
+    pub(super) name: &'t str,
     /// Of services: only instances with this tag. Empty: all.
-    pub(super) tag: Joined,
+    pub(super) tag: &'t str,
 }
 
 /// Kinds of names.
@@ -47,82 +47,101 @@ pub(super) enum Kind {
 
 /// Where to look.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) datacenter: Option<Joined>,
-    pub(super) namespace: Option<Joined>,
-    pub(super) partition: Option<Joined>,
+pub(super) struct Place<'t> {
+    pub(super) datacenter: Option<&'t str>,
+    pub(super) namespace: Option<&'t str>,
+    pub(super) partition: Option<&'t str>,
     /// Another cluster, or a sameness group.
     pub(super) elsewhere: bool,
 }
 
-/// Takes apart a name within `domain`. `None`: it asks for nothing there is.
-pub(super) fn parse(name: &Name, domain: &Name, rtype: RecordType, prefer_namespace: bool) -> Option<(Lookup, Place)> {
-    let mut labels: Vec<&str, 127> = Vec::new();
-    for label in name.labels() {
-        labels.push(core::str::from_utf8(label).ok()?).ok()?;
+/// The labels of `name` above those of `domain`, within which it is. `None` if they are no text, or one has a dot.
+pub(super) fn text(name: &Name, domain: &Name) -> Option<Text> {
+    let mut text = Text::new();
+    let count = name.labels().count().checked_sub(domain.labels().count())?;
+    for label in name.labels().take(count) {
+        if label.contains(&b'.') {
+            return None;
+        }
+        if !text.is_empty() {
+            text.push('.').ok()?;
+        }
+        text.push_str(core::str::from_utf8(label).ok()?).ok()?;
     }
-    labels.truncate(labels.len().checked_sub(domain.labels().count())?);
-    let is = |label: &&str, word: &str| label.eq_ignore_ascii_case(word);
-    let kinds = ["service", "connect", "ingress", "node", "query", "addr"];
-    let at = labels.iter().rposition(|label| {
-        kinds.iter().any(|kind| is(label, kind)) || rtype == RecordType::SRV && label.starts_with('_')
-    })?;
-    let (left, right) = labels.split_at_checked(at)?;
-    let (kind, place) = right.split_first()?;
-    if kind.starts_with('_') {
-        // The word `service` may be left out of SRV questions.
-        return Some((service(labels.get(..=at)?)?, parse_place(place, prefer_namespace)?));
-    }
-    let place = parse_place(place, prefer_namespace)?;
-    let (kind, name) = match () {
-        () if left.is_empty() => return None,
-        () if is(kind, "service") => return Some((service(left)?, place)),
-        () if is(kind, "connect") => (Kind::Connect, left.get(left.len() - 1..)?),
-        () if is(kind, "node") => (Kind::Node, left),
-        () if is(kind, "query") => (Kind::Query, left),
-        () if is(kind, "addr") && left.len() == 1 => (Kind::Address, left),
-        // Ingress gateways are not kept; an address has one label.
-        () => return None,
+    text.make_ascii_lowercase();
+    Some(text)
+}
+
+/// Takes such a text apart. `None`: it asks for nothing there is.
+pub(super) fn parse(text: &str, rtype: RecordType, prefer_namespace: bool) -> Option<(Lookup<'_>, Place<'_>)> {
+    let mut end = text.len();
+    let (kind, left, place) = loop {
+        let start = text.get(..end)?.rfind('.').map_or(0, |dot| dot + 1);
+        let place = text.get(end..)?.trim_start_matches('.');
+        // Without the dot.
+        let left = text.get(..start.saturating_sub(1))?;
+        match text.get(start..end)? {
+            "service" => break (Kind::Service, left, place),
+            "connect" => break (Kind::Connect, left, place),
+            "node" => break (Kind::Node, left, place),
+            "query" => break (Kind::Query, left, place),
+            "addr" => break (Kind::Address, left, place),
+            // Ingress gateways are not kept.
+            "ingress" => return None,
+            // The word `service` may be left out of SRV questions.
+            label if rtype == RecordType::SRV && label.starts_with('_') => {
+                break (Kind::Service, text.get(..end)?, place);
+            }
+            _ if start == 0 => return None,
+            _ => end = start - 1,
+        }
     };
-    Some((Lookup { kind, name: join(name)?, tag: Joined::new() }, place))
+    let place = parse_place(place, prefer_namespace)?;
+    let (before, last) = left.rsplit_once('.').unwrap_or(("", left));
+    let (name, tag) = match kind {
+        _ if left.is_empty() => return None,
+        Kind::Service => rfc_2782(before, last).unwrap_or((last, before)),
+        Kind::Connect => (last, ""),
+        Kind::Node | Kind::Query => (left, ""),
+        // One label.
+        Kind::Address if before.is_empty() => (left, ""),
+        Kind::Address => return None,
+    };
+    Some((Lookup { kind, name, tag }, place))
 }
 
-fn service(labels: &[&str]) -> Option<Lookup> {
-    if let [service, tag] = labels
-        && let (Some(service), Some(tag)) = (service.strip_prefix('_'), tag.strip_prefix('_'))
-    {
-        // `_tcp` is the protocol of any service, not a tag.
-        let tag = if tag.eq_ignore_ascii_case("tcp") { "" } else { tag };
-        return Some(Lookup { kind: Kind::Service, name: join(&[service])?, tag: join(&[tag])? });
-    }
-    let (service, tag) = labels.split_last()?;
-    Some(Lookup { kind: Kind::Service, name: join(&[service])?, tag: join(tag)? })
+/// `_<service>._<tag>`, where `_tcp` is the protocol of any service and not a tag (RFC 2782).
+fn rfc_2782<'t>(service: &'t str, tag: &'t str) -> Option<(&'t str, &'t str)> {
+    let (service, tag) = (service.strip_prefix('_')?, tag.strip_prefix('_')?);
+    (!service.contains('.')).then_some((service, if tag == "tcp" { "" } else { tag }))
 }
 
-fn parse_place(labels: &[&str], prefer_namespace: bool) -> Option<Place> {
-    let one = |label: &str| join(&[label]);
+fn parse_place(text: &str, prefer_namespace: bool) -> Option<Place<'_>> {
     let mut place = Place::default();
-    match labels {
-        [] => {}
-        [only] if prefer_namespace => place.namespace = Some(one(only)?),
-        [only] => place.datacenter = Some(one(only)?),
+    let mut labels: Vec<&str, 10> = Vec::new();
+    for label in text.split('.').filter(|label| !label.is_empty()) {
+        labels.push(label).ok()?;
+    }
+    match labels.as_slice() {
+        [only] if prefer_namespace => place.namespace = Some(*only),
+        [only] => place.datacenter = Some(*only),
         [namespace, datacenter] if !is_keyword(datacenter) => {
-            (place.namespace, place.datacenter) = (Some(one(namespace)?), Some(one(datacenter)?));
+            (place.namespace, place.datacenter) = (Some(*namespace), Some(*datacenter));
         }
         pairs => {
             for pair in pairs.chunks(2) {
                 let [value, keyword] = pair else { return None };
-                let slot = match () {
-                    () if keyword.eq_ignore_ascii_case("dc") => &mut place.datacenter,
-                    () if keyword.eq_ignore_ascii_case("ns") => &mut place.namespace,
-                    () if keyword.eq_ignore_ascii_case("ap") => &mut place.partition,
-                    () if is_keyword(keyword) => {
+                let slot = match *keyword {
+                    "dc" => &mut place.datacenter,
+                    "ns" => &mut place.namespace,
+                    "ap" => &mut place.partition,
+                    keyword if is_keyword(keyword) => {
                         place.elsewhere = true;
                         continue;
                     }
-                    () => return None,
+                    _ => return None,
                 };
-                if slot.replace(one(value)?).is_some() {
+                if slot.replace(*value).is_some() {
                     return None;
                 }
             }
@@ -132,19 +151,7 @@ fn parse_place(labels: &[&str], prefer_namespace: bool) -> Option<Place> {
 }
 
 fn is_keyword(label: &str) -> bool {
-    ["dc", "ns", "ap", "peer", "sg"].iter().any(|keyword| label.eq_ignore_ascii_case(keyword))
-}
-
-fn join(labels: &[&str]) -> Option<Joined> {
-    let mut joined = Joined::new();
-    for (index, label) in labels.iter().enumerate() {
-        if index > 0 {
-            joined.push('.').ok()?;
-        }
-        joined.push_str(label).ok()?;
-    }
-    joined.make_ascii_lowercase();
-    Some(joined)
+    ["dc", "ns", "ap", "peer", "sg"].contains(&label)
 }
 
 #[cfg(test)]
@@ -154,8 +161,8 @@ mod tests {
     use alloc::string::{String, ToString};
 
     fn shown(name: &str, rtype: RecordType, prefer_namespace: bool) -> String {
-        let (name, domain) = (name.parse().expect("a name"), "consul".parse().expect("a name"));
-        let Some((lookup, place)) = parse(&name, &domain, rtype, prefer_namespace) else {
+        let text = super::text(&name.parse().expect("a name"), &"consul".parse().expect("a name"));
+        let Some((lookup, place)) = text.as_ref().and_then(|text| parse(text, rtype, prefer_namespace)) else {
             return "nothing".to_string();
         };
         let mut text = match lookup.kind {
@@ -216,6 +223,8 @@ mod tests {
             ("addr.consul", "nothing"),
             ("foo.consul", "nothing"),
             ("consul", "nothing"),
+            (r"x\.service.consul", "nothing"),
+            (r"\255.service.consul", "nothing"),
         ];
         for (name, expected) in table {
             assert_eq!(shown(name, RecordType::A, false), expected, "{name}");

@@ -14,9 +14,8 @@ pub(super) const MAX_PICKS: usize = 4096;
 /// Indexes into a group's instances.
 pub(super) type Picks = Vec<u16, MAX_PICKS>;
 
-/// The instances that may be answered, shuffled.
-pub(super) fn pick(group: &ServiceGroup, tag: &str, only_passing: bool, rng: &mut Rng) -> Picks {
-    let mut picks = Picks::new();
+/// Fills `picks`, which is empty, with the instances that may be answered, shuffled.
+pub(super) fn pick(group: &ServiceGroup, tag: &str, only_passing: bool, rng: &mut Rng, picks: &mut Picks) {
     let instances = &group.instances;
     let count = instances.len().min(usize::from(u16::MAX));
     // Where all fit it does not matter where to begin.
@@ -27,8 +26,7 @@ pub(super) fn pick(group: &ServiceGroup, tag: &str, only_passing: bool, rng: &mu
             break;
         }
     }
-    rng.shuffle(&mut picks);
-    picks
+    rng.shuffle(picks);
 }
 
 fn healthy(status: &Status, only_passing: bool) -> bool {

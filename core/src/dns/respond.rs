@@ -133,10 +133,10 @@ fn look_up(context: &mut Context<'_>, query: &Query, reply: &mut Reply<'_>) {
         Some(alt) if !query.name.is_within(&settings.domain) => alt,
         _ => &settings.domain,
     };
-    let Some((lookup, place)) = grammar::parse(&query.name, domain, query.rtype, settings.prefer_namespace) else {
-        return reply.negative(context, Rcode::NXDOMAIN);
-    };
-    let name = lookup.name.as_str();
+    let text = grammar::text(&query.name, domain);
+    let parsed = text.as_ref().and_then(|text| grammar::parse(text, query.rtype, settings.prefer_namespace));
+    let Some((lookup, place)) = parsed else { return reply.negative(context, Rcode::NXDOMAIN) };
+    let name = lookup.name;
     if lookup.kind == Kind::Address {
         // The same in every datacenter.
         return literal::answer(context, query, reply, name);
@@ -149,7 +149,7 @@ fn look_up(context: &mut Context<'_>, query: &Query, reply: &mut Reply<'_>) {
     match lookup.kind {
         Kind::Service => {
             let group = view.group(scope, name).map(|group| &**group);
-            service::answer(context, query, reply, group, &lookup.tag, settings.service_ttl(name));
+            service::answer(context, query, reply, group, lookup.tag, settings.service_ttl(name));
         }
         Kind::Connect => {
             let group = view.connect_group(scope, name).map(|group| &**group);
@@ -165,13 +165,13 @@ fn look_up(context: &mut Context<'_>, query: &Query, reply: &mut Reply<'_>) {
 }
 
 /// Where in the view to look; `None` for other datacenters and clusters, of which nothing is known.
-fn scope<'a>(settings: &'a DnsSettings, place: &'a Place) -> Option<Scope<'a>> {
-    if place.elsewhere || place.datacenter.as_ref().is_some_and(|dc| **dc != *settings.datacenter) {
+fn scope<'a>(settings: &'a DnsSettings, place: &Place<'a>) -> Option<Scope<'a>> {
+    if place.elsewhere || place.datacenter.is_some_and(|dc| *dc != *settings.datacenter) {
         return None;
     }
     Some(Scope {
-        partition: place.partition.as_ref().map_or(&*settings.partition, |partition| partition.as_str()),
-        namespace: place.namespace.as_ref().map_or("default", |namespace| namespace.as_str()),
+        partition: place.partition.unwrap_or(&settings.partition),
+        namespace: place.namespace.unwrap_or("default"),
     })
 }
 

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use convoke_catalog::model::{Node, Service, Status};
 use convoke_catalog::{Instance, ServiceGroup};
 use convoke_dns::builder::{NameAt, Owner};
-use convoke_dns::{Name, Rcode, RecordType, Section, Srv};
+use convoke_dns::{Full, Name, Rcode, RecordType, Section, Srv};
 use heapless::Vec;
 
 use super::host;
@@ -41,10 +41,10 @@ pub(super) fn answer(
     tag: &str,
     ttl: u32,
 ) {
-    let picks = match group {
-        Some(group) => pick::pick(group, tag, context.settings.only_passing, &mut context.rng),
-        None => Picks::new(),
-    };
+    let mut picks = Picks::new();
+    if let Some(group) = group {
+        pick::pick(group, tag, context.settings.only_passing, &mut context.rng, &mut picks);
+    }
     let Some(group) = group.filter(|_| !picks.is_empty()) else {
         return reply.negative(context, Rcode::NXDOMAIN);
     };
@@ -195,21 +195,18 @@ impl<'v> Answer<'v, '_> {
         full: bool,
         plain_limit: usize,
     ) -> Cut {
-        let mut written: Vec<Written<'v>, MAX_SRV> = Vec::new();
-        let mut seen = Seen::new();
+        let mut written: Vec<Written, MAX_SRV> = Vec::new();
+        let (mut places, mut targets) = (Seen::new(), Seen::new());
         let mut reserved = 0;
         let mut plain_len = reply.b.len();
         let mut cut = Cut::No;
-        for (_, instance) in self.instances() {
+        for (order, instance) in self.instances() {
             let port = port(&instance.service);
             let Some(target) = pick::target(instance, RecordType::SRV) else { continue };
             // The same place twice is one record.
-            let hint = match target {
-                Target::Ip { ip, .. } => seen.maybe(ip, u64::from(port)),
-                Target::Host(_) => true,
-            };
-            let same = |w: &Written<'_>| w.target == target && w.port == port && w.node.name == instance.node.name;
-            if hint && written.iter().any(same) {
+            let hint = target.ip().is_none_or(|ip| places.maybe(ip, u64::from(port)));
+            let mut before = written.iter().filter_map(|w| self.instance(w.order));
+            if hint && before.any(|other| same_target(other, instance) && self::port(&other.service) == port) {
                 continue;
             }
             let Some(name) = target_name(context, &instance.node, target) else { continue };
@@ -223,18 +220,17 @@ impl<'v> Answer<'v, '_> {
                 cut = Cut::BySize;
                 break;
             };
-            let new = full
-                || !written
-                    .iter()
-                    .any(|w| w.target == target && (w.node.name == instance.node.name || !target.is_of_node()));
-            let extra = if new { self.extra_len(context, reply, target, at, &instance.node, full) } else { 0 };
+            let hint = target.ip().is_none_or(|ip| targets.maybe(ip, 0));
+            let mut before = written.iter().filter_map(|w| self.instance(w.order));
+            let new = full || !hint || !before.any(|other| same_target(other, instance));
             plain_len += query.name.as_wire().len() + FIXED + 6 + name.as_wire().len();
+            let mut extra = 0;
             if new {
+                extra = self.extra_len(context, reply, target, at, &instance.node, full);
                 plain_len += self.plain_extra_len(context, target, &name);
             }
-            let entry = Written { node: &instance.node, target, port, at, with_extra: new };
             let kept = reply.b.reserve(extra).is_ok() && plain_len <= plain_limit;
-            if kept && written.push(entry).is_ok() {
+            if kept && written.push(Written { order: order as u16, at, with_extra: new }).is_ok() {
                 reserved += extra;
                 continue;
             }
@@ -251,12 +247,18 @@ impl<'v> Answer<'v, '_> {
         if full && cut != Cut::No {
             return cut;
         }
-        for entry in &written {
-            if entry.with_extra && self.add_extra(context, reply, entry, full).is_err() {
+        for entry in written.iter().filter(|entry| entry.with_extra) {
+            let Some(instance) = self.instance(entry.order) else { continue };
+            if self.add_extra(context, reply, instance, entry.at, full).is_err() {
                 break;
             }
         }
         cut
+    }
+
+    /// The instance that comes at this place of the shuffled order.
+    fn instance(&self, order: u16) -> Option<&'v Instance> {
+        self.group.instances.get(usize::from(*self.picks.get(usize::from(order))?))
     }
 
     /// Octets of what goes along with a SRV record whose target stands at `at`.
@@ -276,12 +278,11 @@ impl<'v> Answer<'v, '_> {
         if !full || !context.settings.node_meta_txt {
             return addresses;
         }
-        let data_lens = text::texts(node).map(|text| text::data_len(text.len()));
         let metadata = if target.is_of_node() {
-            data_lens.map(|len| reply.b.cost(at, len)).sum::<usize>()
+            text::data_lens(node).map(|len| reply.b.cost(at, len)).sum::<usize>()
         } else {
             let owner = node_name(context, node).map_or(0, |name| name.as_wire().len());
-            data_lens.map(|len| owner + FIXED + len).sum()
+            text::data_lens(node).map(|len| owner + FIXED + len).sum()
         };
         addresses + metadata
     }
@@ -297,41 +298,57 @@ impl<'v> Answer<'v, '_> {
         &self,
         context: &mut Context<'_>,
         reply: &mut Reply<'_>,
-        entry: &Written<'_>,
+        instance: &Instance,
+        at: NameAt,
         full: bool,
-    ) -> Result<(), convoke_dns::Full> {
-        match entry.target {
-            Target::Ip { ip, .. } => reply.b.address(Section::Additional, entry.at, self.ttl, ip)?,
-            Target::Host(host) => {
+    ) -> Result<(), Full> {
+        let target = pick::target(instance, RecordType::SRV);
+        match target {
+            Some(Target::Ip { ip, .. }) => reply.b.address(Section::Additional, at, self.ttl, ip)?,
+            Some(Target::Host(host)) => {
                 if let Ok(host) = host.parse() {
                     host::add_addresses(context, reply, Section::Additional, &host, Some(self.ttl))?;
                 }
             }
+            None => {}
         }
-        if !full || !context.settings.node_meta_txt || entry.node.meta.is_none() {
+        let node = &*instance.node;
+        if !full || !context.settings.node_meta_txt || node.meta.is_none() {
             return Ok(());
         }
-        if entry.target.is_of_node() {
-            return text::add(reply, Section::Additional, entry.at, self.ttl, entry.node);
+        if target.is_some_and(|target| target.is_of_node()) {
+            return text::add(reply, Section::Additional, at, self.ttl, node);
         }
-        match node_name(context, entry.node) {
-            Some(name) => text::add(reply, Section::Additional, Owner::Name(&name), self.ttl, entry.node),
+        match node_name(context, node) {
+            Some(name) => text::add(reply, Section::Additional, Owner::Name(&name), self.ttl, node),
             None => Ok(()),
         }
     }
 }
 
 /// A SRV record in the answer.
-struct Written<'v> {
-    node: &'v Node,
-    target: Target<'v>,
-    port: u16,
+struct Written {
+    /// Place in the shuffled order.
+    order: u16,
     /// Where the target's name stands.
     at: NameAt,
     with_extra: bool,
 }
 
+/// Whether SRV records of both have the same target.
+fn same_target(a: &Instance, b: &Instance) -> bool {
+    let (of_a, of_b) = (pick::target(a, RecordType::SRV), pick::target(b, RecordType::SRV));
+    of_a == of_b && (a.node.name == b.node.name || !of_a.is_some_and(|target| target.is_of_node()))
+}
+
 impl Target<'_> {
+    fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip { ip, .. } => Some(*ip),
+            Self::Host(_) => None,
+        }
+    }
+
     fn is_at(&self, address: IpAddr) -> bool {
         matches!(self, Self::Ip { ip, .. } if *ip == address)
     }

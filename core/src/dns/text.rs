@@ -3,30 +3,21 @@
 use convoke_catalog::model::Node;
 use convoke_dns::builder::Owner;
 use convoke_dns::{Full, Section};
-use heapless::Vec;
 
 use super::query::Reply;
-
-/// Keys are at most 128 octets and values 512; each may be escaped.
-const MAX_TEXT: usize = 2 * (128 + 512) + 1;
-
-/// One record's text.
-type Text = Vec<u8, MAX_TEXT>;
 
 /// Values of keys that begin so stand alone, without the key.
 const BARE: &str = "rfc1035-";
 
-/// The texts of a node's metadata, in the order of keys. One that is longer than metadata can be is left out.
-pub(super) fn texts(node: &Node) -> impl Iterator<Item = Text> {
-    node.meta.iter().flatten().filter_map(|(key, value)| text(key, value))
+/// Octets of the data of each TXT record that a node's metadata makes.
+pub(super) fn data_lens(node: &Node) -> impl Iterator<Item = usize> {
+    node.meta.iter().flatten().map(|(key, value)| {
+        let len: usize = pieces(key, value).map(<[u8]>::len).sum();
+        len + len.div_ceil(255).max(1)
+    })
 }
 
-/// Octets of a TXT record's data that carries so many octets of text.
-pub(super) fn data_len(text_len: usize) -> usize {
-    text_len + text_len.div_ceil(255).max(1)
-}
-
-/// Adds one record per pair.
+/// Adds one record per pair, in the order of keys.
 ///
 /// # Errors
 /// [`Full`] at the first that does not fit; those before it stay.
@@ -38,41 +29,51 @@ pub(super) fn add<'n>(
     node: &Node,
 ) -> Result<(), Full> {
     let owner = owner.into();
-    texts(node).try_for_each(|text| reply.b.txt(section, owner, ttl, core::iter::once(text.as_slice())))
+    let mut pairs = node.meta.iter().flatten();
+    pairs.try_for_each(|(key, value)| reply.b.txt(section, owner, ttl, pieces(key, value)))
 }
 
 /// `key=value` (RFC 1464): in the key `=`, grave accents, and blanks at either end are quoted by a grave accent; in
 /// the value grave accents are.
-fn text(key: &str, value: &str) -> Option<Text> {
-    let mut text = Text::new();
-    if key.starts_with(BARE) {
-        text.extend_from_slice(value.as_bytes()).ok()?;
-        return Some(text);
-    }
-    let inner = key.trim_matches(' ');
-    let (lead, trail) = match inner {
-        "" => (key.len(), 0),
-        _ => (key.len() - key.trim_start_matches(' ').len(), key.len() - key.trim_end_matches(' ').len()),
-    };
-    let blanks = |n: usize| core::iter::repeat_n(*b"` ", n).flatten();
-    let quoted = |text: &str, also: u8| {
-        text.bytes().flat_map(move |b| [(b == b'`' || b == also).then_some(b'`'), Some(b)]).flatten().collect::<Text>()
-    };
-    let quotes = key.bytes().filter(|b| b"`= ".contains(b)).count() + value.bytes().filter(|b| *b == b'`').count();
-    if key.len() + value.len() + 1 + quotes > MAX_TEXT {
-        return None;
-    }
-    text.extend(blanks(lead));
-    text.extend(quoted(inner, b'='));
-    text.extend(blanks(trail));
-    text.push(b'=').ok()?;
-    text.extend(quoted(value, b'`'));
-    Some(text)
+fn pieces<'t>(key: &'t str, value: &'t str) -> impl Iterator<Item = &'t [u8]> {
+    let bare = key.starts_with(BARE);
+    let key = if bare { "" } else { key };
+    let (lead, trail) = (key.len() - key.trim_start_matches(' ').len(), key.trim_end_matches(' ').len());
+    let key = quoted(key, move |at, byte| byte == b'`' || byte == b'=' || byte == b' ' && (at < lead || at >= trail));
+    let equals = (!bare).then_some(b"=".as_slice());
+    key.chain(equals).chain(quoted(value, move |_, byte| byte == b'`' && !bare))
+}
+
+/// The text in pieces, with a grave accent before each octet that `special` holds for.
+fn quoted(text: &str, special: impl Fn(usize, u8) -> bool) -> impl Iterator<Item = &[u8]> {
+    let text = text.as_bytes();
+    let (mut at, mut quote) = (0, true);
+    core::iter::from_fn(move || {
+        let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
+        if quote && rest.first().is_some_and(|byte| special(at, *byte)) {
+            quote = false;
+            return Some(b"`".as_slice());
+        }
+        // The octet after a quote is taken as it is.
+        let skip = usize::from(!quote);
+        quote = true;
+        let mut candidates = rest.iter().enumerate().skip(skip);
+        let len = candidates.find(|(i, byte)| special(at + i, **byte)).map_or(rest.len(), |(i, _)| i);
+        at += len;
+        rest.get(..len)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    fn text(key: &str, value: &str) -> String {
+        String::from_utf8(pieces(key, value).collect::<Vec<_>>().concat()).expect("text")
+    }
 
     #[test]
     fn pairs_are_written_as_rfc_1464_says() {
@@ -84,20 +85,20 @@ mod tests {
             ("a`b", "c`d", "a``b=c``d"),
             ("  a ", " b ", "` ` a` = b "),
             ("  ", "x", "` ` =x"),
+            ("", "", "="),
+            ("``", "``", "````=````"),
         ];
         for (key, value, expected) in table {
-            assert_eq!(text(key, value).as_deref(), Some(expected.as_bytes()), "{key:?} {value:?}");
+            assert_eq!(text(key, value), expected, "{key:?} {value:?}");
         }
     }
 
     #[test]
     fn the_length_counts_one_octet_per_string() {
-        assert_eq!([0, 1, 255, 256, 600].map(data_len), [1, 2, 256, 258, 603]);
-    }
-
-    #[test]
-    fn what_is_too_long_for_metadata_is_left_out() {
-        let long = "`".repeat(1000);
-        assert_eq!(text("key", &long), None);
+        let long = "x".repeat(600);
+        let meta = [("rfc1035-", ""), ("rfc1035-a", &long[..255]), ("rfc1035-b", &long[..256]), ("rfc1035-c", &long)];
+        let meta = Some(meta.map(|(key, value)| (key.into(), value.into())).into());
+        let node = Node { meta, ..Node::default() };
+        assert_eq!(data_lens(&node).collect::<Vec<_>>(), [1, 256, 258, 603]);
     }
 }

@@ -521,18 +521,19 @@ impl RecordWriter<'_, '_> {
     pub fn put_text<'t>(&mut self, parts: impl Iterator<Item = &'t [u8]>) {
         let mut len_at = self.builder.len;
         self.put(&[0]);
-        let mut len = 0u8;
-        for byte in parts.flatten() {
-            if len == u8::MAX {
-                self.set_octet(len_at, len);
-                len_at = self.builder.len;
-                self.put(&[0]);
-                len = 0;
-            }
-            self.put(&[*byte]);
-            len += 1;
-            if !self.fits {
-                return;
+        let mut len = 0;
+        for mut part in parts {
+            while !part.is_empty() {
+                if len == u8::MAX {
+                    self.set_octet(len_at, len);
+                    len_at = self.builder.len;
+                    self.put(&[0]);
+                    len = 0;
+                }
+                let (now, later) = part.split_at(part.len().min(usize::from(u8::MAX - len)));
+                self.put(now);
+                len += now.len() as u8;
+                part = later;
             }
         }
         self.set_octet(len_at, len);

@@ -7,13 +7,13 @@ use crate::name::Labels;
 /// Offsets above this do not fit a pointer.
 pub const MAX_POINTER: usize = 0x3fff;
 /// Slots of the table; a power of two.
-const SLOTS: usize = 256;
+const SLOTS: usize = 128;
 /// How many slots are looked at for one name. Bounds the work per label.
 const PROBES: usize = 8;
 /// Most labels a name of 255 octets can have.
 const MAX_LABELS: usize = 127;
 
-/// Where every suffix written so far starts: 1 KiB, no allocation.
+/// Where every suffix written so far starts: 512 octets, no allocation.
 ///
 /// A full neighbourhood means that a name is not remembered, so the message becomes longer, never wrong. Names
 /// are compared octet by octet, case included: a pointer never changes how a name is spelled.
@@ -77,7 +77,7 @@ impl Compressor {
         }
     }
 
-    /// `hash` has 24 bits: the lower 8 choose the slot, the others are compared.
+    /// `hash` has 24 bits: the lower 7 choose the slot, the upper 16 are compared.
     fn find(&self, message: &[u8], suffix: &[u8], hash: u32) -> Option<u16> {
         for slot in probe(hash) {
             let entry = *self.slots.get(slot)?;
