@@ -20,6 +20,10 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     type Unix: Stream;
     /// A UDP socket.
     type Udp: Udp;
+    /// A TCP listener.
+    type Listener: Listener;
+    /// A unix listener.
+    type UnixListener: Listener;
 
     /// Connects within the caller's timeout.
     fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
@@ -27,8 +31,12 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn connect_unix(&self, path: &Path) -> impl Future<Output = io::Result<Self::Unix>> + Send;
     /// Takes over a bound, non-blocking UDP socket.
     fn udp(&self, socket: std::net::UdpSocket) -> io::Result<Self::Udp>;
+    /// Takes over a bound, listening TCP socket.
+    fn listen(&self, socket: std::net::TcpListener) -> io::Result<Self::Listener>;
+    /// Takes over a bound, listening unix socket.
+    fn listen_unix(&self, socket: std::os::unix::net::UnixListener) -> io::Result<Self::UnixListener>;
     /// Completes after this long.
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + Sync + 'static;
     /// Runs a task until it ends.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
     /// Runs something that blocks (name lookup, waiting for a child) off the async threads.
@@ -39,8 +47,18 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 pub trait Udp: Send + Sync + 'static {
     /// Receives one datagram.
     fn recv_from(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send;
+    /// Sends one datagram over a connected socket.
+    fn send(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> + Send;
     /// Sends one datagram.
     fn send_to(&self, buf: &[u8], to: SocketAddr) -> impl Future<Output = io::Result<usize>> + Send;
+}
+
+/// A listener.
+pub trait Listener: Send + Sync + 'static {
+    /// What it accepts.
+    type Stream: Stream;
+    /// The next connection and who it is from; nobody can say over a unix socket.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
 }
 
 /// The first of two futures; the other is dropped. `Ok` for the first, `Err` for the second.

@@ -1,0 +1,337 @@
+//! The driver: the pure node behind a lock, and the hands that do what it asks.
+//!
+//! Whoever has an event takes the lock, hands it in and carries out the actions before letting go, so that writes
+//! leave in order. Nothing in there waits, except for a full disk queue (which is back-pressure). Readers never come
+//! here: they load the published snapshot.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use async_channel::{Receiver, Sender, bounded};
+use convoke_api::effect::Effect;
+use convoke_api::response::Response;
+use convoke_catalog::view::Topic;
+use convoke_catalog::watch::{WatchId, WatchTable};
+use convoke_config::Diagnostic;
+use convoke_config::config::Config;
+use convoke_core::node::{Action, Event, Level, Node, Published, RequestId};
+use convoke_core::probe::{Probe, RunId};
+use convoke_kit::{Machine, Out, Time};
+
+use crate::disk::Disk;
+use crate::logging;
+use crate::probe;
+use crate::rt::{Runtime, race};
+use crate::watch::Signal;
+
+/// Reads the configuration files again.
+pub type Reload = dyn Fn() -> Result<(Box<Config>, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync;
+/// Takes over settings that a runtime holds.
+pub type Reconfigure = dyn Fn(&Config) + Send + Sync;
+
+/// One node and its surroundings. Cheap to share.
+pub struct Driver<R: Runtime> {
+    rt: R,
+    started: Instant,
+    inner: Mutex<Inner>,
+    published: ArcSwap<Published>,
+    watches: Mutex<Watches>,
+    /// Told when the next deadline may have moved.
+    timer: Signal,
+    exit: (Sender<i32>, Receiver<i32>),
+    in_flight: AtomicUsize,
+    hooks: Hooks,
+}
+
+/// What the driver calls outside the node.
+pub struct Hooks {
+    /// See [`Reload`]; blocks, so it is called on a blocking thread.
+    pub reload: Arc<Reload>,
+    /// See [`Reconfigure`].
+    pub reconfigure: Box<Reconfigure>,
+}
+
+struct Inner {
+    node: Node,
+    out: Out<Action>,
+    disk: Disk,
+    next_request: u64,
+    replies: HashMap<RequestId, Sender<Response>>,
+    checks: HashMap<RunId, Arc<Signal>>,
+}
+
+#[derive(Default)]
+struct Watches {
+    topics: WatchTable<Arc<Signal>>,
+    /// Those who wait for the agent's own tables.
+    agent: Vec<Arc<Signal>>,
+}
+
+impl<R: Runtime> Driver<R> {
+    /// Takes a node that was just made. `disk` reports back through [`Driver::handle`].
+    pub fn new(rt: R, started: Instant, node: Node, hooks: Hooks) -> Arc<Self> {
+        let first = node.published();
+        Arc::new(Self {
+            rt,
+            started,
+            inner: Mutex::new(Inner {
+                node,
+                out: Out::new(),
+                disk: Disk::none(),
+                next_request: 0,
+                replies: HashMap::new(),
+                checks: HashMap::new(),
+            }),
+            published: ArcSwap::new(first),
+            watches: Mutex::default(),
+            timer: Signal::default(),
+            exit: bounded(1),
+            in_flight: AtomicUsize::new(0),
+            hooks,
+        })
+    }
+
+    /// Gives it a disk; before [`Driver::run_timers`].
+    pub fn attach(&self, disk: Disk) {
+        self.lock().disk = disk;
+    }
+
+    /// The runtime.
+    pub const fn runtime(&self) -> &R {
+        &self.rt
+    }
+
+    /// What readers read, without a lock.
+    pub fn published(&self) -> arc_swap::Guard<Arc<Published>> {
+        self.published.load()
+    }
+
+    fn now(&self) -> Time {
+        Time::from_duration(self.started.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic in the node is a bug that ends the process (see `run_timers`); until then go on reading.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands an event to the node and does what it asks.
+    pub fn handle(self: &Arc<Self>, event: Event) {
+        let mut inner = self.lock();
+        let now = self.now();
+        let Inner { node, out, .. } = &mut *inner;
+        node.handle(now, event, out);
+        self.carry_out(&mut inner);
+        drop(inner);
+        self.timer.set();
+    }
+
+    /// Hands a client's change to the node and waits for its reply.
+    pub async fn request(self: &Arc<Self>, effect: Effect) -> Response {
+        let (tx, rx) = bounded(1);
+        {
+            let mut inner = self.lock();
+            inner.next_request += 1;
+            let id = RequestId(inner.next_request);
+            inner.replies.insert(id, tx);
+            let now = self.now();
+            let Inner { node, out, .. } = &mut *inner;
+            node.handle(now, Event::Request { id, effect }, out);
+            self.carry_out(&mut inner);
+        }
+        self.timer.set();
+        rx.recv().await.unwrap_or_else(|_| Response::text(500, "the agent is shutting down"))
+    }
+
+    /// Fires the node's timers until the process ends.
+    pub async fn run_timers(self: Arc<Self>) {
+        loop {
+            let deadline = self.lock().node.poll_timeout();
+            let now = self.now();
+            match deadline {
+                Some(d) if d.at <= now => {
+                    let mut inner = self.lock();
+                    let now = self.now();
+                    let Inner { node, out, .. } = &mut *inner;
+                    node.handle_timeout(now, out);
+                    self.carry_out(&mut inner);
+                }
+                Some(d) => {
+                    let _ = race(self.rt.sleep(d.at.since(now)), self.timer.wait()).await;
+                }
+                None => self.timer.wait().await,
+            }
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
+        let Inner { out, disk, replies, checks, .. } = inner;
+        for action in out.drain_actions() {
+            match action {
+                Action::Reply { id, response } => {
+                    if let Some(to) = replies.remove(&id) {
+                        let _ = to.try_send(response);
+                    }
+                }
+                Action::Publish { published, changes, agent_changed } => {
+                    self.published.store(published);
+                    let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+                    for signal in watches.topics.wake(&changes) {
+                        signal.set();
+                    }
+                    if agent_changed {
+                        for signal in watches.agent.drain(..) {
+                            signal.set();
+                        }
+                    }
+                }
+                Action::RunCheck { run, probe } => {
+                    let cancel = Arc::new(Signal::default());
+                    checks.insert(run, Arc::clone(&cancel));
+                    self.run_check(run, probe, cancel);
+                }
+                Action::CancelCheck { run } => {
+                    if let Some(cancel) = checks.remove(&run) {
+                        cancel.set();
+                    }
+                }
+                Action::Persist(write) => {
+                    let seq = write.seq;
+                    if !disk.keeps() || !disk.write(write) {
+                        self.report_unkept(seq);
+                    }
+                }
+                Action::LoadConfig => self.load_config(),
+                Action::Log { level, target, message } => logging::log(level, target, &message),
+                Action::Reconfigure(config) => (self.hooks.reconfigure)(&config),
+                Action::Ready => {
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+                }
+                Action::Exit { code } => {
+                    let _ = self.exit.0.try_send(code);
+                }
+            }
+        }
+    }
+
+    /// Without a disk nothing is kept and nothing fails.
+    fn report_unkept(self: &Arc<Self>, seq: u64) {
+        let driver = Arc::clone(self);
+        self.rt.spawn(async move { driver.handle(Event::Persisted { upto: seq }) });
+    }
+
+    fn run_check(self: &Arc<Self>, run: RunId, what: Arc<Probe>, cancel: Arc<Signal>) {
+        let driver = Arc::clone(self);
+        self.rt.spawn(async move {
+            let outcome = probe::run(&driver.rt, &what, cancel.wait()).await;
+            driver.lock().checks.remove(&run);
+            driver.handle(Event::CheckDone { run, outcome });
+        });
+    }
+
+    fn load_config(self: &Arc<Self>) {
+        let driver = Arc::clone(self);
+        let reload = Arc::clone(&self.hooks.reload);
+        self.rt.spawn(async move {
+            let result = driver.rt.blocking(move || reload()).await;
+            driver.handle(Event::ConfigLoaded { result });
+        });
+    }
+
+    /// Waits until one of the topics (or the agent's own tables) changes, or until `limit`; true if it changed.
+    ///
+    /// `seen` is the snapshot that the caller has read: a change published since then counts.
+    pub async fn changed(self: &Arc<Self>, topics: &[Topic], agent: bool, seen: &Arc<Published>, limit: Duration) -> bool {
+        let signal = Arc::new(Signal::default());
+        let registered = self.register(topics, agent, &signal);
+        let Some(_watch) = registered else {
+            // The watch table is full: poll slowly rather than refuse.
+            self.rt.sleep(limit.min(Duration::from_secs(1))).await;
+            return true;
+        };
+        if !Arc::ptr_eq(&self.published.load(), seen) {
+            return true;
+        }
+        race(signal.wait(), self.rt.sleep(limit)).await.is_ok()
+    }
+
+    fn register(self: &Arc<Self>, topics: &[Topic], agent: bool, signal: &Arc<Signal>) -> Option<Registered<R>> {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = match topics {
+            [] => None,
+            _ => Some(watches.topics.register(topics, Arc::clone(signal)).ok()?),
+        };
+        if agent {
+            watches.agent.push(Arc::clone(signal));
+        }
+        Some(Registered { driver: Arc::clone(self), id, agent: agent.then(|| Arc::clone(signal)) })
+    }
+
+    /// Counts a request that the process should finish before it ends.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> InFlight<R> {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Waits for the node's wish to end; then for requests under way (at most a second) and for the disk.
+    pub async fn finished(self: &Arc<Self>) -> i32 {
+        let code = self.exit.1.recv().await.unwrap_or(1);
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        for _ in 0..100 {
+            if self.in_flight.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            self.rt.sleep(Duration::from_millis(10)).await;
+        }
+        // Replies leave the process after the handler is done: one more turn for the sockets.
+        self.rt.sleep(Duration::from_millis(20)).await;
+        let disk = std::mem::replace(&mut self.lock().disk, Disk::none());
+        self.rt.blocking(move || drop(disk)).await;
+        code
+    }
+
+    /// Seconds and nanoseconds of the wall clock, for handlers that need them.
+    #[must_use]
+    pub fn unix_now() -> Duration {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+/// Takes its watch out of the table when the wait is over, however it ended.
+struct Registered<R: Runtime> {
+    driver: Arc<Driver<R>>,
+    id: Option<WatchId>,
+    agent: Option<Arc<Signal>>,
+}
+
+impl<R: Runtime> Drop for Registered<R> {
+    fn drop(&mut self) {
+        let mut watches = self.driver.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(id) = self.id {
+            watches.topics.cancel(id);
+        }
+        if let Some(signal) = &self.agent {
+            watches.agent.retain(|s| !Arc::ptr_eq(s, signal));
+        }
+    }
+}
+
+/// A request under way.
+pub struct InFlight<R: Runtime>(Arc<Driver<R>>);
+
+impl<R: Runtime> Drop for InFlight<R> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Logs warnings of a configuration.
+pub fn log_warnings(warnings: &[Diagnostic]) {
+    for w in warnings {
+        logging::log(Level::Warn, "agent", &w.to_string());
+    }
+}

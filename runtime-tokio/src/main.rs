@@ -1,0 +1,13 @@
+//! `convoke`: the agent and the command line, on tokio.
+
+#![forbid(unsafe_code)]
+
+use convoke_host::process::{self, Entry};
+use convoke_tokio::{Tokio, once, serve};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    std::process::exit(process::main(&Entry { rt: Tokio, serve, once }));
+}
