@@ -13,6 +13,7 @@ use crate::settings::{
 };
 use crate::source::Environment;
 use crate::value::Object;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -165,7 +166,7 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
 
     // Scripts from files run with either switch; without one they are refused when they are registered, which is worth saying early.
     let scripts = config.enable_script_checks || config.enable_local_script_checks;
-    let mut ids: Vec<(alloc::string::String, bool)> = Vec::new();
+    let mut service_ids = BTreeSet::new();
     for item in tree.items("services") {
         // What cannot be decoded was reported when its source was read.
         let Ok(service) = definition::decode_service(item, Origin::File) else { continue };
@@ -173,7 +174,7 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
         if let Err(reason) = service.validate() {
             tree.report.error(item.at, format!("service {id:?}: {reason}"));
         }
-        if ids.contains(&(id.clone(), true)) {
+        if !service_ids.insert(id.clone()) {
             tree.report.error(item.at, format!("service {id:?} is defined twice; give each instance an id of its own"));
         }
         for check in &service.checks {
@@ -181,9 +182,9 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
                 tree.report.warn(item.at, format!("service {id:?}: {SCRIPTS_DISABLED}"));
             }
         }
-        ids.push((id.clone(), true));
         config.services.push(service);
     }
+    let mut check_ids = BTreeSet::new();
     for item in tree.items("checks") {
         let Ok(check) = definition::decode_check(item, Origin::File) else { continue };
         let id = if check.id.is_empty() { &check.name } else { &check.id };
@@ -193,13 +194,12 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
         if let Err(reason) = check.validate() {
             tree.report.error(item.at, format!("check {id:?}: Invalid check: {reason}"));
         }
-        if ids.contains(&(id.clone(), false)) {
+        if !check_ids.insert(id.clone()) {
             tree.report.error(item.at, format!("check {id:?} is defined twice; give each an id of its own"));
         }
         if check.is_script() && !scripts {
             tree.report.warn(item.at, format!("check {id:?}: {SCRIPTS_DISABLED}"));
         }
-        ids.push((id.clone(), false));
         config.checks.push(check);
     }
 }

@@ -11,7 +11,6 @@ use crate::weak;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// What is said about the sources while they are read.
@@ -21,7 +20,7 @@ pub(crate) struct Report {
     pub(crate) files: Vec<String>,
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
-    /// Keys without effect, and where the first of each stood.
+    /// Keys without effect.
     pub(crate) idle: BTreeSet<String>,
 }
 
@@ -170,17 +169,19 @@ fn leaf(kind: Kind, value: &Value) -> Result<Value, Fault> {
             for item in &items {
                 match kind {
                     Kind::Services => {
-                        drop(definition::decode_service(item, Origin::File).map_err(|e| (Some(e.at), e.message))?)
+                        definition::decode_service(item, Origin::File)
+                            .map(drop)
+                            .map_err(|e| (Some(e.at), e.message))?;
                     }
                     Kind::Checks => {
-                        drop(definition::decode_check(item, Origin::File).map_err(|e| (Some(e.at), e.message))?)
+                        definition::decode_check(item, Origin::File).map(drop).map_err(|e| (Some(e.at), e.message))?;
                     }
                     _ => {}
                 }
             }
             Data::List(items.into_iter().cloned().collect())
         }
-        Kind::Block(_) => return Err((None, vec!["a block is not a value"].concat())),
+        Kind::Block(_) => return Err(wrong("a block is no value".to_string())),
     };
     Ok(Value { data, at })
 }

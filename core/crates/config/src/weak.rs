@@ -110,9 +110,9 @@ pub(crate) fn texts(value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-/// A duration; a bare number lacks its unit.
-pub(crate) fn duration(value: &Value) -> Result<core::time::Duration, String> {
-    crate::duration::parse(&text(value)?).map_err(|error| error.to_string())
+/// A duration in nanoseconds; a bare number lacks its unit.
+pub(crate) fn nanos(value: &Value) -> Result<i64, String> {
+    crate::duration::parse_nanos(&text(value)?).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(text(&value(Data::Int(5))), Ok("5".into()));
         assert_eq!(texts(&string("a")), Ok(vec!["a".into()]));
         assert_eq!(texts(&value(Data::Null)), Ok(vec![]));
-        assert_eq!(duration(&value(Data::Int(5))).unwrap_err(), "time: missing unit in duration \"5\"");
+        assert_eq!(nanos(&value(Data::Int(5))).unwrap_err(), "time: missing unit in duration \"5\"");
         assert_eq!(text(&value(Data::List(vec![]))).unwrap_err(), "expected a text, got an array");
     }
 }

@@ -52,7 +52,7 @@ fn ports(config: &mut Config, tree: &mut Tree<'_>) {
             Ok(0) => *port = None,
             Ok(number) => *port = Some(number),
             Err(_) => {
-                tree.error(&path, &format!("invalid port: {number} is not from 1 to 65535 (or -1 to turn it off)"))
+                tree.error(&path, &format!("invalid port: {number} is not from 1 to 65535 (or -1 to turn it off)"));
             }
         }
     }
@@ -291,7 +291,7 @@ fn collisions(config: &Config, tree: &mut Tree<'_>) {
             };
             match used.iter().find(|(other, _)| *other == place) {
                 Some((_, other)) => {
-                    tree.conflict("ports", &format!("{name} address {place} already configured for {other}"))
+                    tree.conflict("ports", &format!("{name} address {place} already configured for {other}"));
                 }
                 None => used.push((place, name)),
             }

@@ -132,8 +132,9 @@ pub(super) fn secrets(config: &mut Config, tree: &mut Tree<'_>) {
 fn base64_len(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches('=');
     let padding = text.len() - digits.len();
-    let good =
-        text.len() % 4 == 0 && padding <= 2 && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b));
+    let good = text.len().is_multiple_of(4)
+        && padding <= 2
+        && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b));
     good.then_some(text.len() / 4 * 3 - padding)
 }
 

@@ -6,7 +6,6 @@ use crate::definition::validate_meta;
 use crate::settings::{Locality, LogLevel};
 use crate::source::Environment;
 use alloc::format;
-use alloc::string::ToString;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
@@ -138,7 +137,7 @@ fn identity(config: &mut Config, tree: &mut Tree<'_>, env: &Environment) {
         tree.error("node_meta", &format!("Failed to parse node metadata: {reason}"));
     }
     config.locality = Locality {
-        region: tree.text("locality.region").unwrap_or_default().to_string(),
+        region: tree.text("locality.region").unwrap_or_default(),
         zone: tree.text("locality.zone").unwrap_or_default(),
     };
 }

@@ -12,7 +12,6 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::time::Duration;
 use thiserror::Error;
 
 /// Where a definition comes from.
@@ -56,14 +55,11 @@ pub fn decode_service(value: &Value, origin: Origin) -> Outcome<ServiceDefinitio
             "port" => service.port = reader.port(name, value)?,
             "ports" => service.ports = reader.ports(name, value)?,
             "socket_path" => service.socket_path = reader.text(name, value)?,
-            "check" => {
-                let check = decode_inline_check(value, origin)?;
-                // An empty one says nothing.
-                single = (check != CheckDefinition::default()).then_some(check);
-            }
+            // An empty one says nothing.
+            "check" => single = decode_inline_check(value, origin)?,
             "checks" => {
                 for item in reader.items(name, value)? {
-                    list.push(decode_inline_check(item, origin)?);
+                    list.push(decode_inline_check(item, origin)?.unwrap_or_default());
                 }
             }
             "weights" => service.weights = Some(reader.weights(value)?),
@@ -84,11 +80,11 @@ pub fn decode_service(value: &Value, origin: Origin) -> Outcome<ServiceDefinitio
 
 /// Reads a check definition that stands by itself.
 pub fn decode_check(value: &Value, origin: Origin) -> Outcome<CheckDefinition> {
-    Reader { origin }.check(value, STANDALONE)
+    Ok(Reader { origin }.check(value, STANDALONE)?.unwrap_or_default())
 }
 
 /// Reads a check inside a service. The HTTP API knows no `ID` here, only `CheckID`.
-fn decode_inline_check(value: &Value, origin: Origin) -> Outcome<CheckDefinition> {
+fn decode_inline_check(value: &Value, origin: Origin) -> Outcome<Option<CheckDefinition>> {
     Reader { origin }.check(value, if origin == Origin::Http { INLINE } else { STANDALONE })
 }
 
@@ -213,9 +209,16 @@ struct Reader {
 }
 
 impl Reader {
-    fn check(self, value: &Value, fields: Fields) -> Outcome<CheckDefinition> {
+    /// `None` if it says nothing.
+    fn check(self, value: &Value, fields: Fields) -> Outcome<Option<CheckDefinition>> {
         let mut check = CheckDefinition::default();
         let mut negative_size = None;
+        // A negative time is as good as none, but whoever wrote it meant something.
+        let mut negative_time = false;
+        let mut time = |nanos: i64| {
+            negative_time |= nanos < 0;
+            duration::from_nanos(nanos)
+        };
         self.members(value, fields, |field, name, value| {
             match field {
                 "id" => check.id = self.text(name, value)?,
@@ -224,8 +227,8 @@ impl Reader {
                 "service_id" => check.service_id = self.text(name, value)?,
                 "status" => check.status = self.text(name, value)?,
                 "token" => check.token = self.text(name, value)?,
-                "interval" => check.interval = self.duration(name, value)?,
-                "timeout" => check.timeout = self.duration(name, value)?,
+                "interval" => check.interval = time(self.nanos(name, value)?),
+                "timeout" => check.timeout = time(self.nanos(name, value)?),
                 "args" => check.args = self.texts(name, value)?,
                 "http" => check.http = self.text(name, value)?,
                 "method" => check.method = self.text(name, value)?,
@@ -248,14 +251,14 @@ impl Reader {
                 "alias_node" => check.alias_node = self.text(name, value)?,
                 "alias_service" => check.alias_service = self.text(name, value)?,
                 "os_service" => check.os_service = self.text(name, value)?,
-                "ttl" => check.ttl = self.duration(name, value)?,
+                "ttl" => check.ttl = time(self.nanos(name, value)?),
                 "tls_server_name" => check.tls_server_name = self.text(name, value)?,
                 "tls_skip_verify" => check.tls_skip_verify = self.boolean(name, value)?,
                 "success_before_passing" => check.success_before_passing = self.count(name, value)?,
                 "failures_before_warning" => check.failures_before_warning = Some(self.count(name, value)?),
                 "failures_before_critical" => check.failures_before_critical = self.count(name, value)?,
                 "deregister_critical_service_after" => {
-                    check.deregister_critical_service_after = self.duration(name, value)?;
+                    check.deregister_critical_service_after = time(self.nanos(name, value)?);
                 }
                 "namespace" => check.namespace = self.text(name, value)?,
                 "partition" => check.partition = self.text(name, value)?,
@@ -266,7 +269,7 @@ impl Reader {
         })?;
         match negative_size {
             Some(at) => Err(invalid(at, "Invalid check: MaxOutputMaxSize must be positive")),
-            None => Ok(check),
+            None => Ok((negative_time || check != CheckDefinition::default()).then_some(check)),
         }
     }
 
@@ -411,18 +414,19 @@ impl Reader {
         u16::try_from(port).map_err(|_| invalid(value.at, format!("Invalid {name}: {port} is not between 0 and 65535")))
     }
 
-    fn duration(self, name: &str, value: &Value) -> Outcome<Duration> {
+    /// A duration in nanoseconds.
+    fn nanos(self, name: &str, value: &Value) -> Outcome<i64> {
         match (self.origin, &value.data) {
-            (Origin::Http, Data::Int(nanos)) => Ok(duration::from_nanos(*nanos)),
-            // Beyond what an i64 holds; the cast saturates.
+            (Origin::Http, Data::Int(nanos)) => Ok(*nanos),
+            // Beyond what an i64 holds the cast saturates.
             #[allow(clippy::cast_possible_truncation)]
-            (Origin::Http, Data::Float(nanos)) => Ok(duration::from_nanos(*nanos as i64)),
-            (Origin::Http, Data::String(text)) => duration::parse(text).map_err(|error| DefinitionError {
+            (Origin::Http, Data::Float(nanos)) => Ok(*nanos as i64),
+            (Origin::Http, Data::String(text)) => duration::parse_nanos(text).map_err(|error| DefinitionError {
                 at: value.at,
                 decode: true,
                 message: error.to_string(),
             }),
-            _ => self.read(name, value, "duration", None, weak::duration),
+            _ => self.read(name, value, "duration", None, weak::nanos),
         }
     }
 

@@ -263,7 +263,8 @@ impl Flag {
 
 /// Sorts by keys, separated by commas, each with an optional `+` or `-`.
 pub(super) fn sort(list: &mut [Addr], keys: &str) -> Result<(), String> {
-    let mut orders: Vec<(bool, fn(&Addr, &Addr) -> Ordering)> = Vec::new();
+    type Order = fn(&Addr, &Addr) -> Ordering;
+    let mut orders: Vec<(bool, Order)> = Vec::new();
     for key in keys.split(',').map(str::trim) {
         let (down, name) = match key.strip_prefix('-') {
             Some(name) => (true, name),
