@@ -150,9 +150,6 @@ impl<'a> Call<'a> {
 /// A read that fails: the headers are there, and say that nothing is known.
 pub(crate) fn refused(text: impl Into<alloc::string::String>) -> Response {
     let mut response = Response::text(500, text);
-    response
-        .header("X-Consul-Index", "1")
-        .header("X-Consul-Knownleader", "false")
-        .header("X-Consul-Lastcontact", "0");
+    response.header("X-Consul-Index", "1").header("X-Consul-Knownleader", "false").header("X-Consul-Lastcontact", "0");
     response
 }

@@ -47,7 +47,8 @@ impl<'a> Tags<'a> {
     }
 
     pub(crate) fn on(&self, service: &Service) -> bool {
-        let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b) || (!a.is_ascii() && a.to_lowercase() == b.to_lowercase());
+        let same =
+            |a: &str, b: &str| a.eq_ignore_ascii_case(b) || (!a.is_ascii() && a.to_lowercase() == b.to_lowercase());
         self.0.iter().all(|wanted| service.tags.iter().any(|tag| same(tag, wanted)))
     }
 }

@@ -95,7 +95,9 @@ pub(crate) fn int(value: &Value, field: &str, into: &mut i64) -> Decoded<bool> {
     match value {
         Value::Number(number) => match number.as_i64() {
             Some(number) => *into = number,
-            None => return Err(format!("json: cannot unmarshal number {number} into Go struct field {field} of type int")),
+            None => {
+                return Err(format!("json: cannot unmarshal number {number} into Go struct field {field} of type int"));
+            }
         },
         Value::Null => {}
         other => return mismatch(other, field, "int"),

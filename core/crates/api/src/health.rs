@@ -107,12 +107,7 @@ pub(crate) fn state(call: &Call<'_>) -> Answer {
     list(call, &read, Topic::CheckState { tenancy, status: status.clone() }, checks)
 }
 
-fn list<'v>(
-    call: &Call<'_>,
-    read: &ReadOptions<'_>,
-    topic: Topic,
-    checks: impl Iterator<Item = &'v Check>,
-) -> Answer {
+fn list<'v>(call: &Call<'_>, read: &ReadOptions<'_>, topic: Topic, checks: impl Iterator<Item = &'v Check>) -> Answer {
     let filter = Filter::of(read, CHECK)?;
     let meta = NodeMeta::of(call.params);
     let mut topics = vec![topic];

@@ -60,11 +60,8 @@ fn get(call: &Call<'_>, read: &ReadOptions<'_>) -> Answer {
     let key = if recurse { call.rest } else { call.rest_or("Missing key name")? };
     here(call, read)?;
     let tenancy = read.tenancy();
-    let topic = if recurse {
-        Topic::KvPrefix { tenancy, prefix: key.into() }
-    } else {
-        Topic::Kv { tenancy, key: key.into() }
-    };
+    let topic =
+        if recurse { Topic::KvPrefix { tenancy, prefix: key.into() } } else { Topic::Kv { tenancy, key: key.into() } };
     let index = call.ctx.view.index_of(&topic);
     if let Some(wait) = call.wait(read, index, || vec![topic]) {
         return Ok(wait);

@@ -108,7 +108,8 @@ fn complete(service: &mut Service) -> Result<(), Response> {
 
 /// Errors as a list.
 fn several(wrong: &[&str]) -> String {
-    let mut out = if wrong.len() == 1 { "1 error occurred:".to_string() } else { format!("{} errors occurred:", wrong.len()) };
+    let mut out =
+        if wrong.len() == 1 { "1 error occurred:".to_string() } else { format!("{} errors occurred:", wrong.len()) };
     for one in wrong {
         out.push_str("\n\t* ");
         out.push_str(one);
@@ -253,7 +254,11 @@ fn decode_service(value: &Value) -> Decoded<Service> {
                     _ => return Ok(false),
                 };
                 let number = u32::try_from(number).unwrap_or(0);
-                if name == "passing" { service.weight_passing = number } else { service.weight_warning = number }
+                if name == "passing" {
+                    service.weight_passing = number
+                } else {
+                    service.weight_warning = number
+                }
                 Ok(true)
             })
             .map(|()| true),
@@ -324,7 +329,9 @@ fn decode_proxy(value: &Value) -> Decoded<Option<Proxy>> {
         "destinationserviceid" => {
             text(value, "ConnectProxyConfig.DestinationServiceID", &mut proxy.destination_service_id)
         }
-        "localserviceaddress" => text(value, "ConnectProxyConfig.LocalServiceAddress", &mut proxy.local_service_address),
+        "localserviceaddress" => {
+            text(value, "ConnectProxyConfig.LocalServiceAddress", &mut proxy.local_service_address)
+        }
         "localserviceport" => port(value, "ConnectProxyConfig.LocalServicePort", &mut proxy.local_service_port),
         "mode" => text(value, "ConnectProxyConfig.Mode", &mut proxy.mode),
         "config" => free(value, &mut proxy.config),

@@ -41,14 +41,8 @@ pub(crate) fn dispatch(ctx: &Context<'_>, req: &Request<'_>, last_chance: bool) 
     }
     match find(&path) {
         Some((route, rest)) => {
-            let call = Call {
-                ctx,
-                req,
-                params: Params::new(req.query),
-                rest,
-                last_chance,
-                pretty: pretty(config, req),
-            };
+            let call =
+                Call { ctx, req, params: Params::new(req.query), rest, last_chance, pretty: pretty(config, req) };
             match serve(&call, route, &path) {
                 Ok(Outcome::Done(mut response)) | Err(mut response) => {
                     add_headers(config, &mut response);
@@ -95,7 +89,8 @@ fn serve(call: &Call<'_>, route: &Route, path: &str) -> Answer {
         return Err(response);
     }
     let from = &http.allow_write_http_from;
-    if method != "GET" && !from.is_empty() && !call.req.remote.is_some_and(|ip| from.iter().any(|net| net.contains(ip))) {
+    if method != "GET" && !from.is_empty() && !call.req.remote.is_some_and(|ip| from.iter().any(|net| net.contains(ip)))
+    {
         return Err(Response::text(403, "Access is restricted"));
     }
     (route.handler)(call)

@@ -141,7 +141,11 @@ impl<'v> Summary<'v> {
         }
         json.key("Name").text(name);
         json.key("Tags");
-        if self.tags.is_empty() { json.null() } else { json.texts(&self.tags) }
+        if self.tags.is_empty() {
+            json.null()
+        } else {
+            json.texts(&self.tags)
+        }
         json.key("Nodes").texts(&self.nodes);
         json.key("InstanceCount").u64(self.instances);
         if !self.proxy_for.is_empty() {
@@ -151,7 +155,11 @@ impl<'v> Summary<'v> {
         json.key("ChecksWarning").u64(self.warning);
         json.key("ChecksCritical").u64(self.critical);
         json.key("ExternalSources");
-        if self.sources.is_empty() { json.null() } else { json.texts(&self.sources) }
+        if self.sources.is_empty() {
+            json.null()
+        } else {
+            json.texts(&self.sources)
+        }
         json.key("GatewayConfig").open_object();
         json.close_object();
         if let Some(namespace) = read.show().namespace {
@@ -218,7 +226,9 @@ pub(crate) fn page(ctx: &Context<'_>, req: &Request<'_>, path: &str) -> Response
 fn overview(ctx: &Context<'_>) -> Response {
     let config = &ctx.agent.config;
     let scope = convoke_catalog::name::Scope::default();
-    let mut body = String::from("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Convoke</title></head><body>\n");
+    let mut body = String::from(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Convoke</title></head><body>\n",
+    );
     body.push_str(&format!("<h1>{}</h1>\n<h2>Services</h2>\n<ul>\n", html(&config.datacenter)));
     for group in ctx.view.groups(scope) {
         let passing = group.instances.iter().filter(|instance| instance.status == Status::Passing).count();

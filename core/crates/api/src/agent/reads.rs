@@ -76,8 +76,9 @@ pub(crate) fn service(call: &Call<'_>) -> Answer {
 fn content_hash(service: &Service, show: Show<'_>) -> String {
     let mut json = Json::new(false, 512);
     json.agent_service(service, None, show);
-    let hash = json.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
-        (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = json
+        .as_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }

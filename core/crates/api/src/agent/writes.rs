@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use convoke_catalog::model::{Status, Str};
-use convoke_config::definition::{CheckDefinition, DefinitionError, Origin, decode_check, decode_service};
+use convoke_config::definition::{DefinitionError, Origin, decode_check, decode_service};
 use convoke_config::json::parse_first;
 use convoke_config::value::{Data, Value};
 
@@ -16,9 +16,6 @@ use crate::effect::AgentRequest;
 use crate::query::{ReadOptions, boolean};
 use crate::response::Response;
 
-const NO_SCRIPTS: &str =
-    "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
-
 /// The body as a tree. Bytes that are not UTF-8 are replaced, as Go does.
 fn tree(body: &[u8]) -> Result<Value, Response> {
     parse_first(&String::from_utf8_lossy(body)).map_err(|why| failed(why.message))
@@ -26,14 +23,6 @@ fn tree(body: &[u8]) -> Result<Value, Response> {
 
 fn refused(error: &DefinitionError) -> Response {
     Response::text(400, error.to_string())
-}
-
-/// Programs may only come from requests where the configuration says so.
-fn scripts_allowed(call: &Call<'_>, check: &CheckDefinition) -> Result<(), Response> {
-    if check.is_script() && !call.config().enable_script_checks {
-        return Err(Response::text(500, NO_SCRIPTS));
-    }
-    Ok(())
 }
 
 /// Where the definition names no partition or namespace, the request does.
@@ -52,9 +41,6 @@ pub(crate) fn register_service(call: &Call<'_>) -> Answer {
     let body = unwrapped(tree(call.req.body)?);
     let mut service = decode_service(&body, Origin::Http).map_err(|why| refused(&why))?;
     service.validate_registration().map_err(|why| Response::text(400, why))?;
-    for check in &service.checks {
-        scripts_allowed(call, check)?;
-    }
     place(&read, &mut service.namespace, &mut service.partition);
     let replace = call.params.get("replace-existing-checks");
     let replace_existing_checks = replace.is_some_and(|value| value.is_empty() || boolean(&value).unwrap_or(false));
@@ -64,19 +50,17 @@ pub(crate) fn register_service(call: &Call<'_>) -> Answer {
 /// The value of `service` if that is all there is.
 fn unwrapped(body: Value) -> Value {
     match body.data {
-        Data::Object(mut members) if members.len() == 1 => {
-            let wrapper = members.first_key_value().map(|(name, member)| {
-                name.eq_ignore_ascii_case("service") && matches!(member.value.data, Data::Object(_))
-            });
-            match members.pop_first() {
-                Some((_, member)) if wrapper == Some(true) => member.value,
-                Some((name, member)) => {
-                    members.insert(name, member);
-                    Value { data: Data::Object(members), at: body.at }
-                }
-                None => Value { data: Data::Object(members), at: body.at },
+        Data::Object(mut members) if members.len() == 1 => match members.pop_first() {
+            Some((name, member))
+                if name.eq_ignore_ascii_case("service") && matches!(member.value.data, Data::Object(_)) =>
+            {
+                member.value
             }
-        }
+            other => {
+                members.extend(other);
+                Value { data: Data::Object(members), at: body.at }
+            }
+        },
         data => Value { data, at: body.at },
     }
 }
@@ -142,7 +126,6 @@ pub(crate) fn register_check(call: &Call<'_>) -> Answer {
     let read = call.options()?;
     let mut check = decode_check(&tree(call.req.body)?, Origin::Http).map_err(|why| refused(&why))?;
     check.validate_registration().map_err(|why| Response::text(400, why))?;
-    scripts_allowed(call, &check)?;
     place(&read, &mut check.namespace, &mut check.partition);
     change(AgentRequest::RegisterCheck(Box::new(check)))
 }

@@ -181,7 +181,10 @@ fn allowed(op: Op, kind: Kind) -> bool {
 
 fn operand(op: Op, kind: Kind, value: String, selector: &dyn Fn() -> String) -> Result<Operand, String> {
     let coerce = |parser: &str| {
-        format!("Failed to coerce value {value:?} for selector {:?}: strconv.{parser}: parsing {value:?}: invalid syntax", selector())
+        format!(
+            "Failed to coerce value {value:?} for selector {:?}: strconv.{parser}: parsing {value:?}: invalid syntax",
+            selector()
+        )
     };
     Ok(match (op, kind) {
         (Op::IsEmpty | Op::IsNotEmpty, _) => Operand::None,

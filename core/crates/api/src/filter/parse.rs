@@ -192,10 +192,8 @@ impl<'a> Parser<'a> {
         self.attempt(Self::selector_first).or_else(|| {
             self.attempt(|p| {
                 let value = p.value()?;
-                let op = p
-                    .operator(&["in"])
-                    .map(|()| Op::In)
-                    .or_else(|| p.operator(&["not", "in"]).map(|()| Op::NotIn))?;
+                let op =
+                    p.operator(&["in"]).map(|()| Op::In).or_else(|| p.operator(&["not", "in"]).map(|()| Op::NotIn))?;
                 let Some(selector) = p.selector() else { return p.fail("Invalid selector") };
                 Some(Expr::Match { selector, op, value })
             })

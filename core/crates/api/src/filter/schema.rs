@@ -27,14 +27,8 @@ pub(crate) type Schema = &'static [(&'static str, Kind)];
 use Kind::{Bool, Map, Number, Record, RecordMap, Records, Text, Texts};
 
 /// `/v1/catalog/nodes`
-pub(crate) const NODE: Schema = &[
-    ("Address", Text),
-    ("Datacenter", Text),
-    ("ID", Text),
-    ("Meta", Map),
-    ("Node", Text),
-    ("TaggedAddresses", Map),
-];
+pub(crate) const NODE: Schema =
+    &[("Address", Text), ("Datacenter", Text), ("ID", Text), ("Meta", Map), ("Node", Text), ("TaggedAddresses", Map)];
 
 const ADDRESS: Schema = &[("Address", Text), ("Port", Number)];
 const WEIGHTS: Schema = &[("Passing", Number), ("Warning", Number)];
@@ -123,8 +117,7 @@ pub(crate) const CHECK: Schema = &[
 ];
 
 /// `/v1/health/service/:service`, `/v1/internal/ui/services`
-pub(crate) const INSTANCE: Schema =
-    &[("Checks", Records(CHECK)), ("Node", Record(NODE)), ("Service", Record(SERVICE))];
+pub(crate) const INSTANCE: Schema = &[("Checks", Records(CHECK)), ("Node", Record(NODE)), ("Service", Record(SERVICE))];
 
 /// `/v1/internal/ui/nodes`
 pub(crate) const NODE_INFO: Schema = &[

@@ -83,7 +83,8 @@ mod tests {
     }
 
     fn tree() -> impl Strategy<Value = serde_json::Value> {
-        let leaf = prop_oneof![Just(serde_json::Value::Null), any::<i64>().prop_map(Into::into), ".*".prop_map(Into::into)];
+        let leaf =
+            prop_oneof![Just(serde_json::Value::Null), any::<i64>().prop_map(Into::into), ".*".prop_map(Into::into)];
         leaf.prop_recursive(4, 32, 5, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
@@ -96,7 +97,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_json_keeps_its_meaning(tree in tree(), pretty in any::<bool>()) {
-            let text = tree.to_string();
+            let text = alloc::format!("{tree}");
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&written(pretty, &text)).unwrap(), tree);
         }
 
