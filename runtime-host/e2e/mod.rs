@@ -181,7 +181,8 @@ fn text(out: &[u8]) -> String {
 
 /// Registers by file, CLI and HTTP; finds by HTTP and DNS; deregisters.
 pub fn register_and_discover(binary: &'static str) {
-    let a = Agent::start(binary, &[("web1.json", r#"{"service":{"id":"web1","name":"web","port":8080,"tags":["v1"]}}"#)]);
+    let a =
+        Agent::start(binary, &[("web1.json", r#"{"service":{"id":"web1","name":"web","port":8080,"tags":["v1"]}}"#)]);
     a.until("the file's service in DNS", || a.srv("web.service.consul") == (0, vec![8080]));
     let file = a.dir.join("web2.hcl");
     fs::write(&file, r#"service { id = "web2" name = "web" port = 9080 tags = ["v2"] }"#).unwrap();
@@ -189,7 +190,10 @@ pub fn register_and_discover(binary: &'static str) {
     assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(0), "Registered service: web\n"));
     a.until("both in DNS", || a.srv("web.service.consul") == (0, vec![8080, 9080]));
     assert_eq!(a.srv("v2.web.service.consul"), (0, vec![9080]));
-    assert_eq!(a.put("/v1/agent/service/register", r#"{"Name":"db","Port":5432,"Check":{"TTL":"1h"}}"#), (200, String::new()));
+    assert_eq!(
+        a.put("/v1/agent/service/register", r#"{"Name":"db","Port":5432,"Check":{"TTL":"1h"}}"#),
+        (200, String::new())
+    );
     a.until("the new service's check in the catalog", || a.get("/v1/health/checks/db").1.contains("critical"));
     assert_eq!(a.srv("db.service.consul").0, 3, "a critical instance is hidden");
     assert_eq!(a.put("/v1/agent/check/pass/service:db", "").0, 200);
@@ -291,7 +295,12 @@ pub fn checks_run(binary: &'static str) {
 /// Nothing a stranger sends ends the agent.
 pub fn bad_input(binary: &'static str) {
     let a = Agent::start(binary, &[]);
-    for bytes in [&b"\xff\xff\xff\xff"[..], b"GET", b"PUT /v1/kv/x HTTP/1.1\r\nContent-Length: 99999999999999\r\n\r\n", b"\x16\x03\x01\x02\x00"] {
+    for bytes in [
+        &b"\xff\xff\xff\xff"[..],
+        b"GET",
+        b"PUT /v1/kv/x HTTP/1.1\r\nContent-Length: 99999999999999\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+    ] {
         let mut s = TcpStream::connect(("127.0.0.1", a.http)).unwrap();
         s.write_all(bytes).unwrap();
     }
@@ -320,7 +329,8 @@ pub fn clear_start_errors(binary: &'static str) {
     let a = Agent::start(binary, &[]);
     let run = |args: &[String]| Command::new(binary).args(args).stdin(Stdio::null()).output().unwrap();
     let ports = |http: u16| {
-        let mut v: Vec<String> = ["agent", "-server", "-bootstrap-expect=1", "-bind=127.0.0.1"].map(String::from).into();
+        let mut v: Vec<String> =
+            ["agent", "-server", "-bootstrap-expect=1", "-bind=127.0.0.1"].map(String::from).into();
         v.push(format!("-http-port={http}"));
         for f in ["-dns-port", "-server-port", "-serf-lan-port", "-serf-wan-port"] {
             v.push(format!("{f}={}", free_port()));

@@ -70,8 +70,8 @@ struct Running<R: Runtime> {
 async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, StartError> {
     let started = Instant::now();
     let wall = Driver::<R>::unix_now();
-    let Loaded { config, warnings } =
-        load(&flags).map_err(|all| StartError(all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n==> ")))?;
+    let Loaded { config, warnings } = load(&flags)
+        .map_err(|all| StartError(all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n==> ")))?;
     let config = Arc::new(config);
     let log = Log::install(&log_settings(&config)).map_err(StartError::new)?;
     let metrics = Metrics::default();
@@ -86,7 +86,8 @@ async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, Start
         Some(DataDir::open(Path::new(&config.data_dir)).map_err(StartError::new)?)
     };
     let node_id = node_id(&config, data.as_ref())?;
-    let recovered = data.as_ref().map_or_else(|| Ok(Recovered::default()), DataDir::recover).map_err(StartError::new)?;
+    let recovered =
+        data.as_ref().map_or_else(|| Ok(Recovered::default()), DataDir::recover).map_err(StartError::new)?;
     let sockets = Sockets::bind(&config)?;
 
     let identity = Identity {

@@ -186,7 +186,9 @@ impl Disk {
     pub fn start(dir: DataDir, report: impl Fn(Event) + Send + 'static) -> io::Result<Self> {
         let log = open_log(&dir.root)?;
         let (queue, writes) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("disk".into()).spawn(move || Worker { dir, log, log_failed: false }.run(&writes, &report))?;
+        let thread = std::thread::Builder::new()
+            .name("disk".into())
+            .spawn(move || Worker { dir, log, log_failed: false }.run(&writes, &report))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 

@@ -114,8 +114,12 @@ impl<R: Runtime> Driver<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic in the node is a bug that ends the process (see `run_timers`); until then go on reading.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(|_| {
+            // The node panicked half way: what it would do next is anybody's guess. What it acknowledged is on disk,
+            // so the honest thing is to end here and let the service manager start it again.
+            eprintln!("==> a bug in the node was caught; the agent ends so that it restarts from what is on disk");
+            std::process::abort()
+        })
     }
 
     /// Hands an event to the node and does what it asks.
@@ -244,7 +248,13 @@ impl<R: Runtime> Driver<R> {
     /// Waits until one of the topics (or the agent's own tables) changes, or until `limit`; true if it changed.
     ///
     /// `seen` is the snapshot that the caller has read: a change published since then counts.
-    pub async fn changed(self: &Arc<Self>, topics: &[Topic], agent: bool, seen: &Arc<Published>, limit: Duration) -> bool {
+    pub async fn changed(
+        self: &Arc<Self>,
+        topics: &[Topic],
+        agent: bool,
+        seen: &Arc<Published>,
+        limit: Duration,
+    ) -> bool {
         let signal = Arc::new(Signal::default());
         let registered = self.register(topics, agent, &signal);
         let Some(_watch) = registered else {

@@ -29,7 +29,8 @@ pub fn file(path: &Path, format: Option<Format>, out: &mut Vec<Source>) -> Resul
 /// Says what is wrong with which file or folder.
 pub fn folder(path: &Path, format: Option<Format>, out: &mut Vec<Source>) -> Result<(), Diagnostic> {
     let name = path.display().to_string();
-    let error = |e: std::io::Error| Diagnostic { file: name.clone(), line: 0, message: format!("cannot read the folder: {e}") };
+    let error =
+        |e: std::io::Error| Diagnostic { file: name.clone(), line: 0, message: format!("cannot read the folder: {e}") };
     let mut entries = Vec::new();
     for entry in fs::read_dir(path).map_err(error)? {
         entries.push(entry.map_err(error)?.path());

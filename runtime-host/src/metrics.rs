@@ -246,7 +246,8 @@ impl Metrics {
                 if kind == "counter" {
                     let _ = writeln!(out, "{name}{} {}", braces(k), total.sum);
                 } else {
-                    let _ = writeln!(out, "{name}_sum{l} {}\n{name}_count{l} {}", total.sum, total.count, l = braces(k));
+                    let _ =
+                        writeln!(out, "{name}_sum{l} {}\n{name}_count{l} {}", total.sum, total.count, l = braces(k));
                 }
             }
         }
@@ -281,7 +282,8 @@ fn endpoint(path: &str) -> String {
         return "other".into();
     }
     let family = segments.next().unwrap_or("");
-    let known = ["agent", "catalog", "health", "status", "internal", "kv", "session", "event", "query", "coordinate", "txn"];
+    let known =
+        ["agent", "catalog", "health", "status", "internal", "kv", "session", "event", "query", "coordinate", "txn"];
     if !known.contains(&family) {
         return "v1_other".into();
     }
@@ -289,16 +291,50 @@ fn endpoint(path: &str) -> String {
     let words = ["kv", "txn"].contains(&family);
     let verb = segments.next().filter(|_| !words);
     let verbs = [
-        "self", "host", "version", "members", "metrics", "monitor", "reload", "maintenance", "join", "leave", "force-leave",
-        "services", "service", "health", "checks", "check", "register", "deregister", "datacenters", "nodes", "node",
-        "node-services", "connect", "ingress", "state", "leader", "peers", "ui", "create", "destroy", "info", "list", "renew",
-        "fire", "update",
+        "self",
+        "host",
+        "version",
+        "members",
+        "metrics",
+        "monitor",
+        "reload",
+        "maintenance",
+        "join",
+        "leave",
+        "force-leave",
+        "services",
+        "service",
+        "health",
+        "checks",
+        "check",
+        "register",
+        "deregister",
+        "datacenters",
+        "nodes",
+        "node",
+        "node-services",
+        "connect",
+        "ingress",
+        "state",
+        "leader",
+        "peers",
+        "ui",
+        "create",
+        "destroy",
+        "info",
+        "list",
+        "renew",
+        "fire",
+        "update",
     ];
     if let Some(verb) = verb {
         out.push('_');
         if verbs.contains(&verb) {
             out.push_str(verb);
-            if let Some(next) = segments.next().filter(|s| family == "agent" && ["register", "deregister", "maintenance", "pass", "warn", "fail", "update"].contains(s)) {
+            if let Some(next) = segments.next().filter(|s| {
+                family == "agent"
+                    && ["register", "deregister", "maintenance", "pass", "warn", "fail", "update"].contains(s)
+            }) {
                 out.push('_');
                 out.push_str(next);
             }

@@ -23,9 +23,9 @@ pub struct Entry<R> {
     /// The runtime.
     pub rt: R,
     /// For an agent: all cores.
-    pub serve: fn(Task<'_, i32>) -> std::io::Result<i32>,
+    pub serve: fn(&R, Task<'_, i32>) -> std::io::Result<i32>,
     /// For one exchange of a command: this thread only, quick to start.
-    pub once: fn(Task<'_, Result<(), String>>) -> std::io::Result<Result<(), String>>,
+    pub once: fn(&R, Task<'_, Result<(), String>>) -> std::io::Result<Result<(), String>>,
 }
 
 /// Runs the command line; the process' exit code.
@@ -34,7 +34,7 @@ pub fn main<R: Runtime>(entry: &Entry<R>) -> i32 {
     let env = |name: &str| std::env::var(name).ok();
     match cli::run(&argv, &mut StdIo::new(), &env, &Client(entry)) {
         Exit::Code(code) => code,
-        Exit::Agent(flags) => match (entry.serve)(Box::pin(agent::run(entry.rt.clone(), *flags))) {
+        Exit::Agent(flags) => match (entry.serve)(&entry.rt, Box::pin(agent::run(entry.rt.clone(), *flags))) {
             Ok(code) => code,
             Err(e) => {
                 eprintln!("==> cannot start the runtime: {e}");
@@ -54,7 +54,7 @@ impl<R: Runtime> Transport for Client<'_, R> {
         piece: &mut dyn FnMut(&CallHead, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), String> {
         let exchange = exchange(&self.0.rt, request, piece);
-        (self.0.once)(Box::pin(exchange)).map_err(|e| format!("cannot start the runtime: {e}"))?
+        (self.0.once)(&self.0.rt, Box::pin(exchange)).map_err(|e| format!("cannot start the runtime: {e}"))?
     }
 }
 

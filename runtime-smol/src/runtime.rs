@@ -23,7 +23,7 @@ pub struct Smol;
 /// # Errors
 ///
 /// Never; the signature is that of any runtime.
-pub fn run<T>(main: Task<'_, T>) -> io::Result<T> {
+pub fn run<T>(_: &Smol, main: Task<'_, T>) -> io::Result<T> {
     Ok(smol::block_on(main))
 }
 

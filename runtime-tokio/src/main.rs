@@ -9,5 +9,5 @@ use convoke_tokio::{Tokio, once, serve};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    std::process::exit(process::main(&Entry { rt: Tokio, serve, once }));
+    std::process::exit(process::main(&Entry { rt: Tokio::default(), serve, once }));
 }

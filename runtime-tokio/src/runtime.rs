@@ -4,31 +4,38 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use convoke_host::process::Task;
 use convoke_host::rt::{self, Runtime};
 use hyper_util::rt::TokioIo as Io;
-use tokio::runtime::Builder;
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use tokio::runtime::{Builder, Handle};
 
 /// Threads for work that blocks (name lookups, files, waiting for scripts).
 const BLOCKING_THREADS: usize = 64;
 /// Bytes of stack of a worker: the deepest thing there is parses a bounded document.
 const STACK: usize = 1 << 20;
 
-/// Tokio. Only meaningful inside [`serve`] and [`once`].
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tokio;
+/// Tokio, once it runs: events also come from threads of our own (signals, the disk), which have no runtime around
+/// them, so it is kept at hand.
+#[derive(Clone, Debug, Default)]
+pub struct Tokio(Arc<OnceLock<Handle>>);
 
 /// Runs `main` to its end with a worker per core, four at most.
 ///
 /// # Errors
 ///
 /// When the system gives no threads or no epoll.
-pub fn serve<T>(main: Task<'_, T>) -> io::Result<T> {
+pub fn serve<T>(tokio: &Tokio, main: Task<'_, T>) -> io::Result<T> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-    run(Builder::new_multi_thread().worker_threads(workers), main)
+    let runtime = build(Builder::new_multi_thread().worker_threads(workers))?;
+    let _ = tokio.0.set(runtime.handle().clone());
+    let out = runtime.block_on(main);
+    // Probes that hang must not keep the process.
+    runtime.shutdown_background();
+    Ok(out)
 }
 
 /// Runs `main` to its end on this thread: starts at once, for short commands.
@@ -36,21 +43,17 @@ pub fn serve<T>(main: Task<'_, T>) -> io::Result<T> {
 /// # Errors
 ///
 /// When the system gives no epoll.
-pub fn once<T>(main: Task<'_, T>) -> io::Result<T> {
-    run(&mut Builder::new_current_thread(), main)
+pub fn once<T>(_: &Tokio, main: Task<'_, T>) -> io::Result<T> {
+    Ok(build(&mut Builder::new_current_thread())?.block_on(main))
 }
 
-fn run<T>(builder: &mut Builder, main: Task<'_, T>) -> io::Result<T> {
-    let runtime = builder
+fn build(builder: &mut Builder) -> io::Result<tokio::runtime::Runtime> {
+    builder
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_keep_alive(Duration::from_secs(5))
         .thread_stack_size(STACK)
         .enable_all()
-        .build()?;
-    let out = runtime.block_on(main);
-    // Probes that hang must not keep the process.
-    runtime.shutdown_background();
-    Ok(out)
+        .build()
 }
 
 impl Runtime for Tokio {
@@ -90,7 +93,10 @@ impl Runtime for Tokio {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(task);
+        match self.0.get() {
+            Some(handle) => drop(handle.spawn(task)),
+            None => drop(tokio::spawn(task)),
+        }
     }
 
     async fn blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> T {

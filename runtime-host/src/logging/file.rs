@@ -37,8 +37,11 @@ impl RotatingFile {
     /// The system's, with the path.
     pub fn open(settings: &FileSettings) -> io::Result<Self> {
         let text = settings.path.to_string_lossy();
-        let path =
-            if text.ends_with('/') || settings.path.is_dir() { settings.path.join("consul.log") } else { settings.path.clone() };
+        let path = if text.ends_with('/') || settings.path.is_dir() {
+            settings.path.join("consul.log")
+        } else {
+            settings.path.clone()
+        };
         let file = append(&path)?;
         let written = file.metadata()?.len();
         Ok(Self { settings: settings.clone(), path, file, written, opened: Instant::now() })

@@ -11,7 +11,12 @@ use crate::serve::dns::{MAX_MESSAGE, Settings, read_exact, write_all};
 
 /// Drives it to its end; the reply for the client, empty if there is none. Without `allowed` (too many are under way)
 /// nobody is asked, and the client gets what it gets when nobody answers.
-pub(super) async fn run<R: Runtime>(driver: &Driver<R>, settings: &Settings, mut recursion: Recursion, allowed: bool) -> Vec<u8> {
+pub(super) async fn run<R: Runtime>(
+    driver: &Driver<R>,
+    settings: &Settings,
+    mut recursion: Recursion,
+    allowed: bool,
+) -> Vec<u8> {
     let rt = driver.runtime();
     loop {
         let Step::Ask(ask) = recursion.step() else { break };
@@ -39,7 +44,11 @@ pub(super) async fn run<R: Runtime>(driver: &Driver<R>, settings: &Settings, mut
 
 /// From a socket of its own, whose random port is half of the protection against forged replies (RFC 5452).
 async fn udp<R: Runtime>(rt: &R, upstream: SocketAddr, packet: &[u8], timeout: Duration, recursion: &mut Recursion) {
-    let any = if upstream.is_ipv4() { SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) } else { SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)) };
+    let any = if upstream.is_ipv4() {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+    } else {
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+    };
     let socket = UdpSocket::bind(any).and_then(|s| {
         s.set_nonblocking(true)?;
         // Connected: datagrams of others do not arrive, and a closed port is an error at once.
