@@ -6,16 +6,17 @@ mod node;
 mod tree;
 
 use crate::config::Config;
-use crate::definition::{self, Origin};
+use crate::definition::{self, CheckDefinition, Origin};
 use crate::normalise::Report;
+use crate::reload;
 use crate::settings::{
     HttpConfig, LimitMode, Limits, LogConfig, LogLevel, RecursorStrategy, RequestLimits, Telemetry, UiConfig,
 };
 use crate::source::Environment;
-use crate::value::Object;
-use alloc::collections::BTreeSet;
+use crate::value::{Object, Position};
+use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use tree::Tree;
 
@@ -166,42 +167,57 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
 
     // Scripts from files run with either switch; without one they are refused when they are registered, which is worth saying early.
     let scripts = config.enable_script_checks || config.enable_local_script_checks;
-    let mut service_ids = BTreeSet::new();
+    let (mut service_places, mut check_places) = (Vec::new(), Vec::new());
     for item in tree.items("services") {
         // What cannot be decoded was reported when its source was read.
         let Ok(service) = definition::decode_service(item, Origin::File) else { continue };
-        let id = if service.id.is_empty() { &service.name } else { &service.id };
+        let id = reload::service_id(&service);
         if let Err(reason) = service.validate() {
             tree.report.error(item.at, format!("service {id:?}: {reason}"));
         }
-        if !service_ids.insert(id.clone()) {
-            tree.report.error(item.at, format!("service {id:?} is defined twice; give each instance an id of its own"));
-        }
-        for check in &service.checks {
-            if check.is_script() && !scripts {
-                tree.report.warn(item.at, format!("service {id:?}: {SCRIPTS_DISABLED}"));
-            }
+        if !scripts && service.checks.iter().any(CheckDefinition::is_script) {
+            tree.report.warn(item.at, format!("service {id:?}: {SCRIPTS_DISABLED}"));
         }
         config.services.push(service);
+        service_places.push((id, item.at));
     }
-    let mut check_ids = BTreeSet::new();
     for item in tree.items("checks") {
         let Ok(check) = definition::decode_check(item, Origin::File) else { continue };
-        let id = if check.id.is_empty() { &check.name } else { &check.id };
-        if check.name.is_empty() {
-            tree.report.error(item.at, format!("check {id:?}: Missing check name"));
+        let id = reload::check_id(&check);
+        if id.is_empty() {
+            tree.report.error(item.at, "check: Missing check name".to_string());
         }
         if let Err(reason) = check.validate() {
             tree.report.error(item.at, format!("check {id:?}: Invalid check: {reason}"));
         }
-        if !check_ids.insert(id.clone()) {
-            tree.report.error(item.at, format!("check {id:?} is defined twice; give each an id of its own"));
-        }
-        if check.is_script() && !scripts {
+        if !scripts && check.is_script() {
             tree.report.warn(item.at, format!("check {id:?}: {SCRIPTS_DISABLED}"));
         }
         config.checks.push(check);
+        check_places.push((id, item.at));
     }
+    last_of_each("service", &mut config.services, &service_places, tree.report);
+    last_of_each("check", &mut config.checks, &check_places, tree.report);
+}
+
+/// Of several definitions with one id the last counts, as registering them in order would have it; that is worth saying.
+fn last_of_each<T>(what: &str, items: &mut Vec<T>, places: &[(String, Position)], report: &mut Report) {
+    let mut last = BTreeMap::new();
+    for (index, (id, _)) in places.iter().enumerate() {
+        last.insert(id.as_str(), index);
+    }
+    let mut index = 0;
+    items.retain(|_| {
+        let here = index;
+        index += 1;
+        let Some((id, at)) = places.get(here) else { return true };
+        let kept = last.get(id.as_str()) == Some(&here);
+        if !kept {
+            let advice = "is defined again later, and only the last definition counts; give each an id of its own";
+            report.warn(*at, format!("{what} {id:?} {advice}"));
+        }
+        kept
+    });
 }
 
 /// In Consul's words, and what will happen.

@@ -24,14 +24,14 @@ pub fn load(sources: &[Source], env: &Environment) -> Result<Loaded, Vec<Diagnos
                 report.files.push("flags".to_string());
                 let (lists, single) =
                     flags.object().clone().into_iter().partition(|(_, member)| holds_lists(&member.value.data));
-                first.push(normalise(&lists, &mut report));
-                values.push(normalise(&single, &mut report));
+                first.push(normalise(&lists, true, &mut report));
+                values.push(normalise(&single, true, &mut report));
                 continue;
             }
         };
         report.files.push(name);
         match tree {
-            Ok(object) => into.push(normalise(&object, &mut report)),
+            Ok(object) => into.push(normalise(&object, false, &mut report)),
             Err(error) => report.error(error.at, error.message),
         }
     }

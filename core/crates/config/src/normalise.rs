@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) warnings: Vec<Diagnostic>,
     /// Keys without effect.
     pub(crate) idle: BTreeSet<String>,
+    /// What is being read are flags.
+    from_flags: bool,
 }
 
 impl Report {
@@ -44,8 +46,9 @@ impl Report {
 }
 
 /// Brings a source's root object into normal form.
-pub(crate) fn normalise(root: &Object, report: &mut Report) -> Object {
+pub(crate) fn normalise(root: &Object, from_flags: bool, report: &mut Report) -> Object {
     let mut out = Object::new();
+    report.from_flags = from_flags;
     block(root, ROOT, "", &mut out, report);
     out
 }
@@ -56,8 +59,10 @@ fn block(object: &Object, keys: &'static [Key], path: &str, root: &mut Object, r
     for (name, member) in object {
         let full = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let folded = name.to_ascii_lowercase();
-        let Some(key) = keys.iter().find(|key| key.name == folded) else {
-            let hint = nearest(name, keys.iter().map(|key| key.name));
+        let from_flags = report.from_flags;
+        let known = || keys.iter().filter(move |key| from_flags || !matches!(key.state, State::FlagOnly));
+        let Some(key) = known().find(|key| key.name == folded) else {
+            let hint = nearest(name, known().map(|key| key.name));
             let hint = hint.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
             report.error(member.at, format!("invalid config key {full}{hint}"));
             continue;
@@ -68,7 +73,7 @@ fn block(object: &Object, keys: &'static [Key], path: &str, root: &mut Object, r
         }
         let place = if path.is_empty() { key.name.to_string() } else { format!("{path}.{}", key.name) };
         match key.state {
-            State::Works => {}
+            State::Works | State::FlagOnly => {}
             State::Idle => {
                 // Of a block its members are named.
                 if !matches!(key.kind, Kind::Block(_)) && report.idle.insert(place.clone()) {

@@ -75,12 +75,10 @@ impl fmt::Display for Difference {
 #[must_use]
 pub fn diff(old: &Config, new: &Config) -> Difference {
     let mut difference = Difference::default();
-    let id = |service: &ServiceDefinition| first_given(&service.id, &service.name);
     (difference.services_added, difference.services_changed, difference.services_removed) =
-        items(&old.services, &new.services, id);
-    let id = |check: &CheckDefinition| first_given(&check.id, &check.name);
+        items(&old.services, &new.services, service_id);
     (difference.checks_added, difference.checks_changed, difference.checks_removed) =
-        items(&old.checks, &new.checks, id);
+        items(&old.checks, &new.checks, check_id);
     settings(old, new, &mut difference);
     difference
 }
@@ -93,8 +91,14 @@ pub fn reloaded(old: &Config, new: &Config) -> Config {
     config
 }
 
-fn first_given(id: &str, name: &str) -> String {
-    String::from(if id.is_empty() { name } else { id })
+/// What a service is known by on its agent.
+pub(crate) fn service_id(service: &ServiceDefinition) -> String {
+    if service.id.is_empty() { service.name.clone() } else { service.id.clone() }
+}
+
+/// What a check that stands by itself is known by.
+pub(crate) fn check_id(check: &CheckDefinition) -> String {
+    if check.id.is_empty() { check.name.clone() } else { check.id.clone() }
 }
 
 type Items<T> = (Vec<T>, Vec<T>, Vec<String>);

@@ -42,6 +42,8 @@ pub(crate) enum State {
     Moved(&'static str),
     /// Nothing is left of it, and nothing is missing.
     Gone,
+    /// Set by a flag; unknown in files.
+    FlagOnly,
 }
 
 /// A configuration key.
@@ -76,7 +78,7 @@ pub(crate) static ROOT: &[Key] = &[
     works("bootstrap", Bool),
     works("bootstrap_expect", Int),
     works("datacenter", Text),
-    works("dev_mode", Bool),
+    Key { name: "dev_mode", kind: Bool, state: State::FlagOnly },
     works("disable_host_node_id", Bool),
     idle("locality", Block(&[idle("region", Text), idle("zone", Text)])),
     works("node_id", Text),

@@ -4,6 +4,7 @@ use convoke_config::definition::ServiceAddress;
 use convoke_config::{
     Config, Diagnostic, Environment, Flags, Format, Interface, ListenAddr, Loaded, LogLevel, Source, TlsVersion, load,
 };
+use proptest::prelude::*;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -192,10 +193,8 @@ fn what_is_wrong_is_named_with_file_and_line() {
             "service {\n name = \"x\"\n port = 70000\n}",
             "a.hcl:3: service: Invalid port: 70000 is not between 0 and 65535",
         ),
-        (
-            "service { name = \"x\" }\nservice { name = \"x\" }",
-            "a.hcl:2: service \"x\" is defined twice; give each instance an id of its own",
-        ),
+        ("dev_mode = true", "a.hcl:1: invalid config key dev_mode"),
+        ("check { ttl = \"1s\" }", "a.hcl:1: check: Missing check name"),
         ("service { name = \"x\" address = \"0.0.0.0\" }", "a.hcl:1: service \"x\": Invalid service address"),
         ("services = [1]", "a.hcl:1: services: expected a block or a list of blocks, got array"),
         (
@@ -437,4 +436,89 @@ fn gitlab() {
     assert_eq!(config.services[0].checks[0].args.len(), 3);
     assert_eq!(config.watches, [r#"{"args":["/x"],"service":"postgresql","type":"service"}"#]);
     assert_eq!(config.server_rejoin_age_max, Duration::ZERO);
+}
+
+#[test]
+fn of_two_with_one_id_the_last_counts() {
+    let text =
+        "service { name = \"x\" port = 1 }\nservice { name = \"y\" id = \"x\" }\ncheck { name = \"x\" ttl = \"1s\" }";
+    let loaded = hcl(text).unwrap();
+    assert_eq!(loaded.config.services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["y"]);
+    assert_eq!(loaded.config.checks.len(), 1);
+    let advice = "is defined again later, and only the last definition counts; give each an id of its own";
+    assert_eq!(warnings(text), [format!("a.hcl:1: service \"x\" {advice}")]);
+}
+
+/// Files made of real keys with any values, in both formats.
+fn files() -> impl Strategy<Value = (String, String)> {
+    let key = prop::sample::select(vec![
+        "server",
+        "ports",
+        "http",
+        "service",
+        "services",
+        "check",
+        "checks",
+        "name",
+        "ttl",
+        "args",
+        "acl",
+        "tokens",
+        "master",
+        "tls",
+        "dns_config",
+        "soa",
+        "service_ttl",
+        "recursors",
+        "start_join",
+        "ui",
+        "client_addr",
+        "addresses",
+        "bind_addr",
+        "node_meta",
+        "watches",
+        "telemetry",
+        "prefix_filter",
+        "limits",
+        "encrypt",
+        "config_entries",
+        "bootstrap",
+        "connect",
+        "sidecar_service",
+        "proxy",
+        "upstreams",
+        "domain",
+        "x",
+    ]);
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(|b| b.to_string()),
+        any::<i64>().prop_map(|n| n.to_string()),
+        Just("\"127.0.0.1\"".to_string()),
+        Just("\"{{ GetPrivateIP }}\"".to_string()),
+        Just("\"5s\"".to_string()),
+        "\"[a-z0-9:/.=+-]{0,12}\"",
+    ];
+    let value = leaf.prop_recursive(4, 24, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(|v| format!("[{}]", v.join(","))),
+            prop::collection::vec((key.clone(), inner), 0..4).prop_map(|v| {
+                let members: Vec<String> = v.into_iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
+                format!("{{{}}}", members.join(","))
+            }),
+        ]
+    });
+    (value.clone(), value).prop_map(|(a, b)| (a, b.replace("\":", "\"=")))
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_loaded_or_refused((json, hcl) in files(), text in "\\PC{0,60}") {
+        let bare = hcl.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or(&hcl);
+        for (name, text) in [("a.json", json.as_str()), ("a.hcl", bare), ("b.hcl", &text)] {
+            match run(&[flags(&[("dev", "true")]), file(name, text)]) {
+                Ok(loaded) => prop_assert!(loaded.config.dev_mode),
+                Err(errors) => prop_assert!(!errors.is_empty()),
+            }
+        }
+    }
 }
