@@ -13,6 +13,10 @@
 //! * [`checks`]: when each check runs and what its results mean.
 //! * [`sync`]: anti-entropy, from the local tables to the catalog. [`reconcile`]: what a leader writes of members.
 //!
+//! The read side that is no HTTP:
+//!
+//! * [`dns`]: answers from the published view.
+//!
 //! And what they share:
 //!
 //! * [`log`]: the log and snapshots as bytes. [`recovery`]: tables from these.

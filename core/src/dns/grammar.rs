@@ -161,7 +161,7 @@ mod tests {
     use alloc::string::{String, ToString};
 
     fn shown(name: &str, rtype: RecordType, prefer_namespace: bool) -> String {
-        let text = super::text(&name.parse().expect("a name"), &"consul".parse().expect("a name"));
+        let text = text(&name.parse().expect("a name"), &"consul".parse().expect("a name"));
         let Some((lookup, place)) = text.as_ref().and_then(|text| parse(text, rtype, prefer_namespace)) else {
             return "nothing".to_string();
         };
