@@ -5,7 +5,7 @@
 //! is when a node starts.
 //!
 //! * `boot`: what a node is made of. * `shell`: the children and the routes between them. * `writes`: what waits for the
-//!   disk. * `requests`: what clients ask. * `reload`: new configuration. * `life`: signals and leaving.
+//!   disk. * `mirrors`: alias checks. * `requests`: what clients ask. * `reload`: new configuration. * `life`: signals and leaving.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -24,6 +24,7 @@ use crate::store::Write;
 
 mod boot;
 mod life;
+mod mirrors;
 mod reload;
 mod requests;
 mod shell;

@@ -10,6 +10,27 @@ use convoke_config::definition::CheckDefinition;
 
 use crate::local::Local;
 
+/// What an alias check depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows<'d> {
+    /// A service of this agent, of that id, and the checks of the own node.
+    Service(&'d str),
+    /// What the catalog says of that node.
+    Node(&'d str),
+}
+
+/// What a check depends on; `None` if it is no alias check.
+#[must_use]
+pub fn follows<'d>(definition: &'d CheckDefinition, own_node: &'d str) -> Option<Follows<'d>> {
+    let (node, service) = (definition.alias_node.as_str(), definition.alias_service.as_str());
+    match (node.is_empty() || node.eq_ignore_ascii_case(own_node), service) {
+        _ if node.is_empty() && service.is_empty() => None,
+        (true, "") => Some(Follows::Node(own_node)),
+        (true, service) => Some(Follows::Service(service)),
+        (false, _) => Some(Follows::Node(node)),
+    }
+}
+
 /// What an alias check mirrors at this moment.
 ///
 /// Without a node, or with the own one, and with a service, it follows the agent's own tables: no catalog is needed.
@@ -17,17 +38,17 @@ use crate::local::Local;
 /// as well as the worst of everything on it. Alias checks of nodes are left out, so that none mirrors itself.
 #[must_use]
 pub fn mirror(definition: &CheckDefinition, own_node: &str, local: &Local, view: &View) -> (Status, String) {
-    let node = if definition.alias_node.is_empty() { own_node } else { &definition.alias_node };
     let service = definition.alias_service.as_str();
-    let own = node.eq_ignore_ascii_case(own_node);
-    if own && !service.is_empty() {
-        if local.services().get(service).is_none() {
-            return missing(service, node);
+    let node = match follows(definition, own_node) {
+        Some(Follows::Node(node)) => node,
+        Some(Follows::Service(_)) | None => {
+            if local.services().get(service).is_none() {
+                return missing(service, own_node);
+            }
+            let checks = local.checks_of(service).chain(local.checks_of(""));
+            return worst(definition, checks.map(|check| &*check.row));
         }
-        let of_service = local.checks_of(service).map(|check| &*check.row);
-        let of_node = local.checks().values().map(|check| &*check.row).filter(|check| check.service_id.is_empty());
-        return worst(definition, of_service.chain(of_node));
-    }
+    };
     let tenancy = crate::local::tenancy(&definition.partition, &definition.namespace, "default");
     let scope = Scope::from(&tenancy);
     let checks = || view.checks_of(scope, node).iter().map(|check| &**check);

@@ -140,7 +140,7 @@ struct Task {
 enum How {
     Probe { probe: Arc<Probe>, interval: Duration, running: Option<RunId> },
     Ttl { ttl: Duration },
-    Other,
+    Alias,
 }
 
 /// All checks of an agent that have a life of their own.
@@ -153,7 +153,6 @@ pub struct Checks {
     timers: BTreeSet<(Time, Str, Timer)>,
     runs: BTreeMap<RunId, Str>,
     next_run: u64,
-    aliases: BTreeSet<Str>,
     settings: Settings,
     rng: Rng,
 }
@@ -162,15 +161,7 @@ impl Checks {
     /// No checks.
     #[must_use]
     pub fn new(rng: Rng, settings: Settings) -> Self {
-        Self {
-            tasks: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            runs: BTreeMap::new(),
-            next_run: 1,
-            aliases: BTreeSet::new(),
-            settings,
-            rng,
-        }
+        Self { tasks: BTreeMap::new(), timers: BTreeSet::new(), runs: BTreeMap::new(), next_run: 1, settings, rng }
     }
 
     /// Whether there is a check of that id that clients report for, and its TTL.
@@ -180,11 +171,6 @@ impl Checks {
             How::Ttl { ttl } => Some(ttl),
             _ => None,
         }
-    }
-
-    /// Ids and definitions of the checks that mirror others.
-    pub fn aliases(&self) -> impl Iterator<Item = (&Str, &Arc<CheckDefinition>)> {
-        self.aliases.iter().filter_map(|id| Some((id, &self.tasks.get(id)?.definition)))
     }
 
     /// Output as it is kept for that check.
@@ -204,7 +190,7 @@ impl Checks {
     ) -> Option<RunId> {
         let before = self.forget(&id);
         let mut task = Task {
-            how: How::Other,
+            how: How::Alias,
             status,
             reported: output,
             successes: 0,
@@ -224,9 +210,7 @@ impl Checks {
                 task.ttl_at = Some(now + ttl.max(Duration::from_nanos(1)));
                 task.how = How::Ttl { ttl };
             }
-            Spec::Alias => {
-                self.aliases.insert(Arc::clone(&id));
-            }
+            Spec::Alias => {}
             Spec::Fixed => return before,
         }
         for (at, timer) in [(task.run_at, Timer::Run), (task.ttl_at, Timer::Ttl)] {
@@ -240,7 +224,6 @@ impl Checks {
 
     /// Forgets a check; the run that was in flight.
     fn forget(&mut self, id: &Str) -> Option<RunId> {
-        self.aliases.remove(id);
         let task = self.tasks.remove(id)?;
         for (at, timer) in [(task.run_at, Timer::Run), (task.ttl_at, Timer::Ttl), (task.reap_at, Timer::Reap)] {
             if let Some(at) = at {
@@ -371,7 +354,7 @@ impl Machine for Checks {
             Event::Done { run, outcome } => self.done(now, run, &outcome, out),
             Event::Report { id, status, output } => self.report(now, &id, status, &output, out),
             Event::Mirror { id, status, output } => {
-                if self.aliases.contains(&id) {
+                if self.tasks.get(&id).is_some_and(|task| matches!(task.how, How::Alias)) {
                     let output = self.kept_output(&id, &output);
                     self.says(now, &id, status, output, out);
                 }

@@ -40,7 +40,7 @@ pub struct Change {
 }
 
 /// See [`Change`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A service is new or different.
     ServiceSet {
@@ -68,6 +68,8 @@ pub enum What {
         from_file: bool,
         /// Its last word was kept.
         ttl: bool,
+        /// Id of its service; empty: of the node.
+        service: Str,
     },
 }
 
@@ -112,7 +114,7 @@ pub struct Local {
     partition: Str,
     services: Table<Str, Arc<LocalService>>,
     checks: Table<Str, Arc<LocalCheck>>,
-    /// Ids of the checks of each service that has any.
+    /// Ids of the checks of each service that has any; those of the node under the empty id.
     of_service: BTreeMap<Str, BTreeSet<Str>>,
     revision: u64,
 }
@@ -143,7 +145,7 @@ impl Local {
         self.revision
     }
 
-    /// Checks of a service.
+    /// Checks of a service; of the node for the empty id.
     pub fn checks_of<'l>(&'l self, service: &str) -> impl Iterator<Item = &'l Arc<LocalCheck>> + use<'l> {
         self.of_service.get(service).into_iter().flatten().filter_map(|id| self.checks.get(&**id))
     }
@@ -303,9 +305,7 @@ impl Local {
             }
         }
         let (id, tenancy) = (Arc::clone(&row.id), row.tenancy.clone());
-        if !row.service_id.is_empty() {
-            self.of_service.entry(Arc::clone(&row.service_id)).or_default().insert(Arc::clone(&id));
-        }
+        self.of_service.entry(Arc::clone(&row.service_id)).or_default().insert(Arc::clone(&id));
         let check = LocalCheck { row: Arc::new(row), definition: Arc::new(definition), from_file };
         self.checks.insert(Arc::clone(&id), Arc::new(check));
         self.revision += 1;
@@ -317,7 +317,11 @@ impl Local {
         self.forget_of_service(&check.row.service_id, id);
         self.checks.remove(id);
         self.revision += 1;
-        let what = What::CheckGone { from_file: check.from_file, ttl: !check.definition.ttl.is_zero() };
+        let what = What::CheckGone {
+            from_file: check.from_file,
+            ttl: !check.definition.ttl.is_zero(),
+            service: Arc::clone(&check.row.service_id),
+        };
         changes.push(Change { id: Arc::clone(&check.row.id), tenancy: check.row.tenancy.clone(), what });
         true
     }

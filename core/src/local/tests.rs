@@ -38,7 +38,7 @@ fn every_change_is_told_once_and_repeats_are_not() {
     assert!(local.deregister_service("web", &mut changes) && !local.deregister_service("web", &mut changes));
     assert_eq!(
         shown(&mut changes),
-        ["c CheckGone { from_file: true, ttl: true }", "web ServiceGone { from_file: true }"]
+        ["c CheckGone { from_file: true, ttl: true, service: \"web\" }", "web ServiceGone { from_file: true }"]
     );
     assert!(local.of_service.is_empty());
 }

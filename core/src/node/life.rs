@@ -32,7 +32,7 @@ impl Node {
     /// left to say otherwise, and it finds everything again when it returns.
     pub(super) fn leave(&mut self, out: &mut Out<Action>) {
         self.member = MemberState::Left;
-        self.agent_changed = true;
+        self.refresh_members();
         self.exit = Some(0);
         Self::log(out, Level::Info, String::from("left the cluster"));
     }

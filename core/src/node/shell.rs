@@ -9,13 +9,14 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
-use convoke_api::agent_view::{AgentView, Identity};
+use convoke_api::agent_view::{AgentView, Identity, Member};
 use convoke_api::effect::{Effect, Render};
 use convoke_api::response::Response;
 use convoke_catalog::model::{Node as NodeRow, Status};
-use convoke_catalog::topic::{Changes, Topic};
+use convoke_catalog::topic::Changes;
 use convoke_catalog::{Catalog, Reply};
 use convoke_config::config::Config;
 use convoke_kit::{Deadline, Machine, Out, Rng, Time};
@@ -25,6 +26,7 @@ use crate::consensus::{self, Refusal, Solo};
 use crate::identity::{self, MemberState};
 use crate::local::{self, Local, What, persist};
 use crate::node::boot::{Loaded, check_settings, remove};
+use crate::node::mirrors::Mirrors;
 use crate::node::reload::Reload;
 use crate::node::writes::Writes;
 use crate::node::{Action, Event, Level, Published, RequestId};
@@ -35,11 +37,6 @@ use crate::sync::{self, Subject, Sync};
 
 /// More rounds than any chain of events between children has; beyond it, they talk in circles.
 const ROUNDS: usize = 200;
-/// Alias checks that mirror alias checks are followed so many times within one event, then a second later.
-const ALIAS_PASSES: u32 = 8;
-/// Before alias checks that did not settle are looked at again.
-const ALIAS_PAUSE: Duration = Duration::from_secs(1);
-
 /// Who proposed a command.
 #[derive(Debug)]
 pub(super) enum Origin {
@@ -59,7 +56,6 @@ pub(super) enum Work {
     Local(local::Change),
     Sync(sync::Event<'static>),
     Compare { full: bool },
-    Aliases,
 }
 
 /// One agent: everything of it that is not IO.
@@ -90,9 +86,11 @@ pub struct Node {
     /// Void files to be removed at the start, and whether the log must be replaced.
     void: Vec<String>,
     torn: bool,
-    alias_passes: u32,
-    alias_asked: bool,
-    alias_at: Option<Time>,
+    /// What is told to children was on disk already.
+    restoring: bool,
+    mirrors: Mirrors,
+    members: Arc<Vec<Member>>,
+    peers: Arc<Vec<SocketAddr>>,
     consensus_out: Out<consensus::Action<Origin>>,
     checks_out: Out<checks::Action>,
     sync_out: Out<sync::Action>,
@@ -119,7 +117,7 @@ impl Node {
         let kept = !config.data_dir.is_empty();
         let durable = kept && !config.dev_mode;
         let settings = check_settings(&config);
-        Self {
+        let mut node = Self {
             row: identity::node_row(&config, &identity),
             leads,
             wall,
@@ -137,9 +135,10 @@ impl Node {
             todo: loaded.changes.into_iter().map(Work::Local).collect(),
             void: loaded.void,
             torn: tables.torn > 0 && durable,
-            alias_passes: 0,
-            alias_asked: false,
-            alias_at: None,
+            restoring: false,
+            mirrors: Mirrors::default(),
+            members: Arc::default(),
+            peers: Arc::default(),
             consensus_out: Out::new(),
             checks_out: Out::new(),
             sync_out: Out::new(),
@@ -149,14 +148,23 @@ impl Node {
             exit: None,
             config,
             identity: Arc::new(identity),
-        }
+        };
+        node.refresh_members();
+        node
+    }
+
+    /// Says anew who the members are.
+    pub(super) fn refresh_members(&mut self) {
+        let address = identity::server_address(&self.config, &self.identity);
+        let leader = address.filter(|_| self.leads && self.member == MemberState::Alive);
+        self.members = Arc::new(identity::members(&self.config, &self.identity, self.member));
+        self.peers = Arc::new(leader.into_iter().collect());
+        self.agent_changed = true;
     }
 
     /// What readers see now; later states come with [`Action::Publish`].
     #[must_use]
     pub fn published(&self) -> Arc<Published> {
-        let address = identity::server_address(&self.config, &self.identity);
-        let leader = address.filter(|_| self.leads && self.member == MemberState::Alive);
         Arc::new(Published {
             view: self.catalog.view(),
             agent: AgentView {
@@ -164,9 +172,9 @@ impl Node {
                 identity: Arc::clone(&self.identity),
                 services: self.local.services().clone(),
                 checks: self.local.checks().clone(),
-                members: Arc::new(identity::members(&self.config, &self.identity, self.member)),
-                leader,
-                peers: Arc::new(leader.into_iter().collect()),
+                members: Arc::clone(&self.members),
+                leader: self.peers.first().copied(),
+                peers: Arc::clone(&self.peers),
                 revision: self.local.revision(),
                 leaving: self.member != MemberState::Alive,
             },
@@ -207,16 +215,21 @@ impl Node {
         self.push(Work::Checks(checks::Event::Settings(check_settings(&config))));
         self.push(Work::Sync(sync::Event::OutputInterval(config.check_update_interval)));
         self.config = config;
-        self.agent_changed = true;
+        self.refresh_members();
     }
 
     fn start(&mut self, out: &mut Out<Action>) {
         self.started = true;
-        if core::mem::take(&mut self.torn) {
-            self.todo.push(Work::Consensus(consensus::Event::Snapshot { tables: self.tables() }));
+        self.restoring = true;
+        for work in core::mem::take(&mut self.todo) {
+            self.work(Time::ZERO, work, out);
         }
+        self.restoring = false;
         for path in core::mem::take(&mut self.void) {
             self.writes.file(remove(&path), out);
+        }
+        if core::mem::take(&mut self.torn) {
+            self.todo.push(Work::Consensus(consensus::Event::Snapshot { tables: self.tables() }));
         }
         if !self.leads {
             self.ready = true;
@@ -232,9 +245,15 @@ impl Node {
 
     /// Does everything there is to do, and tells readers and clients.
     fn settle(&mut self, now: Time, out: &mut Out<Action>) {
-        self.alias_passes = 0;
+        self.mirrors.begin(now);
         let mut rounds = 0;
-        while !self.todo.is_empty() {
+        loop {
+            if self.todo.is_empty() {
+                self.mirror(now);
+            }
+            if self.todo.is_empty() {
+                break;
+            }
             rounds += 1;
             debug_assert!(rounds < ROUNDS, "children talk in circles: {:?}", self.todo);
             if rounds >= ROUNDS {
@@ -280,7 +299,6 @@ impl Node {
             Work::Sync(event) => self.with_sync(now, event),
             Work::Compare { full } => self.compare(now, full, out),
             Work::Local(change) => self.on_local(change, out),
-            Work::Aliases => self.mirror(now),
         }
     }
 
@@ -296,9 +314,7 @@ impl Node {
             }
             consensus::Action::Committed { index, command, origin } => {
                 let applied = self.catalog.apply(index, *command);
-                if self.mirrored(&applied.changes) {
-                    self.ask_aliases();
-                }
+                self.mirrors.catalog_changed(&applied.changes);
                 self.changes.merge(applied.changes);
                 self.committed(origin, &applied.reply, out);
             }
@@ -378,31 +394,33 @@ impl Node {
                 let set = self.local.services().get(&*id);
                 if now_from_file {
                     self.writes.file(remove(&path()), out);
-                } else if let Some(service) = set.filter(|service| !service.from_file && self.writes.keeps())
+                } else if let Some(service) = set.filter(|service| !service.from_file && self.keeps())
                     && let Some((path, content)) = persist::service(&service.definition, &id)
                 {
                     self.writes.file(Change::Put { path, content }, out);
                 }
+                self.mirrors.service_changed(&id);
                 self.push(Work::Sync(sync::Event::Service(key)));
-                self.ask_aliases();
             }
             What::ServiceGone { from_file } => {
                 if !from_file {
                     self.writes.file(remove(&persist::path(persist::SERVICES, &id)), out);
                 }
+                self.mirrors.service_changed(&id);
                 self.push(Work::Sync(sync::Event::Service(key)));
-                self.ask_aliases();
             }
             What::CheckSet { now_from_file } => {
                 let Some(check) = self.local.checks().get(&*id).cloned() else { return };
                 if now_from_file {
                     self.writes.file(remove(&persist::path(persist::CHECKS, &id)), out);
                 } else if !check.from_file
-                    && self.writes.keeps()
+                    && self.keeps()
                     && let Some((path, content)) = persist::check(&check.definition)
                 {
                     self.writes.file(Change::Put { path, content }, out);
                 }
+                self.mirrors.set(&id, &check.definition, &self.row.name, &self.row.partition);
+                self.mirrors.service_changed(&check.row.service_id);
                 self.push(Work::Checks(checks::Event::Set {
                     id,
                     definition: Arc::clone(&check.definition),
@@ -410,24 +428,31 @@ impl Node {
                     output: Arc::clone(&check.row.output),
                 }));
                 self.push(Work::Sync(sync::Event::Check { key, output_only: false }));
-                self.ask_aliases();
             }
             What::CheckReported { output_only } => {
+                if let Some(check) = self.local.checks().get(&*id) {
+                    self.mirrors.service_changed(&check.row.service_id);
+                }
                 self.push(Work::Sync(sync::Event::Check { key, output_only }));
-                self.ask_aliases();
             }
-            What::CheckGone { from_file, ttl } => {
+            What::CheckGone { from_file, ttl, service } => {
                 if !from_file {
                     self.writes.file(remove(&persist::path(persist::CHECKS, &id)), out);
                 }
                 if ttl {
                     self.writes.file(remove(&persist::path(persist::STATES, &id)), out);
                 }
+                self.mirrors.remove(&id);
+                self.mirrors.service_changed(&service);
                 self.push(Work::Checks(checks::Event::Remove { id }));
                 self.push(Work::Sync(sync::Event::Check { key, output_only: false }));
-                self.ask_aliases();
             }
         }
+    }
+
+    /// What is registered over the API is to be written to disk.
+    const fn keeps(&self) -> bool {
+        self.writes.keeps() && !self.restoring
     }
 
     fn with_sync(&mut self, now: Time, event: sync::Event<'_>) {
@@ -474,44 +499,17 @@ impl Node {
         self.sync_out = actions;
     }
 
-    /// Alias checks that mirror something in the catalog may say something else after these changes.
-    fn mirrored(&self, changes: &Changes) -> bool {
-        self.checks.aliases().any(|(_, definition)| {
-            let tenancy = local::tenancy(&definition.partition, &definition.namespace, &self.row.partition);
-            let node = match definition.alias_node.as_str() {
-                "" => Arc::clone(&self.row.name),
-                node => node.into(),
-            };
-            let services = Topic::NodeServices { tenancy: tenancy.clone(), node: Arc::clone(&node) };
-            changes.contains(&services) || changes.contains(&Topic::NodeChecks { tenancy, node })
-        })
-    }
-
-    fn ask_aliases(&mut self) {
-        if !self.alias_asked && self.checks.aliases().next().is_some() {
-            self.alias_asked = true;
-            self.push(Work::Aliases);
-        }
-    }
-
+    /// Looks at alias checks that may say something else now.
     fn mirror(&mut self, now: Time) {
-        self.alias_asked = false;
-        if self.alias_passes >= ALIAS_PASSES {
-            self.alias_at = Some(now + ALIAS_PAUSE);
-            return;
-        }
-        self.alias_passes += 1;
         let view = self.catalog.view();
-        let mut news = Vec::new();
-        for (id, definition) in self.checks.aliases() {
-            let (status, output) = alias::mirror(definition, &self.row.name, &self.local, &view);
-            let kept = self.checks.kept_output(id, &output);
-            let old = self.local.checks().get(&**id).map(|check| &check.row);
-            if old.is_some_and(|old| old.status != status || *old.output != *kept) {
-                news.push(checks::Event::Mirror { id: Arc::clone(id), status, output });
+        for id in self.mirrors.take(now) {
+            let Some(check) = self.local.checks().get(&*id) else { continue };
+            let (status, output) = alias::mirror(&check.definition, &self.row.name, &self.local, &view);
+            let kept = self.checks.kept_output(&id, &output);
+            if check.row.status != status || *check.row.output != *kept {
+                self.todo.push(Work::Checks(checks::Event::Mirror { id, status, output }));
             }
         }
-        self.todo.extend(news.into_iter().map(Work::Checks));
     }
 }
 
@@ -562,10 +560,6 @@ impl Machine for Node {
         self.sync.handle_timeout(now, &mut actions);
         self.on_sync(&mut actions);
         self.sync_out = actions;
-        if self.alias_at.is_some_and(|at| at <= now) {
-            self.alias_at = None;
-            self.ask_aliases();
-        }
         self.settle(now, out);
     }
 
@@ -573,7 +567,7 @@ impl Machine for Node {
         if !self.started {
             return Some(Deadline { at: Time::ZERO, reason: "start" });
         }
-        let alias = self.alias_at.map(|at| Deadline { at, reason: "alias checks" });
-        Deadline::earliest(self.checks.poll_timeout(), Deadline::earliest(self.sync.poll_timeout(), alias))
+        let children = Deadline::earliest(self.checks.poll_timeout(), self.sync.poll_timeout());
+        Deadline::earliest(children, self.mirrors.deadline())
     }
 }
