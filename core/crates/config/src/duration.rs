@@ -101,7 +101,7 @@ pub fn format(duration: Duration) -> String {
     format_nanos(to_nanos(duration))
 }
 
-/// As [`format`], for a signed number of nanoseconds.
+/// As [`format()`], for a signed number of nanoseconds.
 #[must_use]
 pub fn format_nanos(nanos: i64) -> String {
     let sign = if nanos < 0 { "-" } else { "" };

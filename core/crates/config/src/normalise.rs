@@ -13,6 +13,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+/// After so many errors no further names are suggested.
+const MAX_HINTS: usize = 50;
+
 /// What is said about the sources while they are read.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -55,14 +58,19 @@ pub(crate) fn normalise(root: &Object, from_flags: bool, report: &mut Report) ->
 
 /// Reads `object` by `keys`. Members go into the tree `root` at their full path, since moved keys may belong elsewhere.
 fn block(object: &Object, keys: &'static [Key], path: &str, root: &mut Object, report: &mut Report) {
-    // Keys are compared without regard to case; if several spellings stand side by side the last one counts.
-    for (name, member) in object {
+    // Keys are compared without regard to case; if several spellings stand side by side the last one counts. Old names come first, so that the
+    // new one wins where both are given.
+    let is_old =
+        |name: &str| keys.iter().any(|key| matches!(key.state, State::Moved(_)) && key.name.eq_ignore_ascii_case(name));
+    let (old, new): (Vec<_>, Vec<_>) = object.iter().partition(|(name, _)| is_old(name));
+    for (name, member) in old.into_iter().chain(new) {
         let full = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let folded = name.to_ascii_lowercase();
         let from_flags = report.from_flags;
         let known = || keys.iter().filter(move |key| from_flags || !matches!(key.state, State::FlagOnly));
         let Some(key) = known().find(|key| key.name == folded) else {
-            let hint = nearest(name, known().map(|key| key.name));
+            // Looking for the near ones costs much more than reading; a file with many such keys is not full of slips.
+            let hint = (report.errors.len() < MAX_HINTS).then(|| nearest(name, known().map(|key| key.name))).flatten();
             let hint = hint.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
             report.error(member.at, format!("invalid config key {full}{hint}"));
             continue;

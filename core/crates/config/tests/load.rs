@@ -288,6 +288,14 @@ fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
+fn a_file_full_of_unknown_keys_is_refused_quickly() {
+    let text: String = (0..20_000).map(|i| format!("nod_name{i} = 1\n")).collect();
+    let errors = hcl(&text).unwrap_err();
+    assert_eq!(errors.len(), 20_000);
+    assert!(errors.iter().filter(|e| e.contains("did you mean")).count() <= 50);
+}
+
+#[test]
 fn flags_are_validated_together() {
     for (given, message) in [
         (&[("dev", "true"), ("datacenter", "DC_%")][..], "must be alphanumeric"),
@@ -344,6 +352,8 @@ fn old_names_are_taken_and_named() {
     assert!(config.tls.internal_rpc.verify_incoming && !config.tls.https.verify_incoming);
     assert_eq!(config.tls.grpc.min_version, TlsVersion::V1_2);
     assert_eq!(config.acl.tokens.initial_management, "m");
+    let both = "acl { tokens { default = \"new\" } }\nacl_token = \"old\"";
+    assert_eq!(self::config(both).acl.tokens.default, "new");
     assert_eq!(config.recursors.len(), 1);
     assert_eq!(
         warnings("ui = true\nreap = false"),

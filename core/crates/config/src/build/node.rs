@@ -53,12 +53,6 @@ fn role(config: &mut Config, tree: &mut Tree<'_>) {
     config.segment = tree.text("segment").unwrap_or_default();
     config.partition = tree.text("partition").unwrap_or_default();
     let (expect, bootstrap) = (config.bootstrap_expect, config.bootstrap);
-    if config.dev_mode && !config.server {
-        tree.conflict("server", "'server = false' is not allowed in dev mode");
-    }
-    if config.dev_mode && bootstrap {
-        tree.conflict("bootstrap", "'bootstrap = true' not allowed in dev mode");
-    }
     if config.dev_mode && expect > 0 {
         tree.conflict("bootstrap_expect", "'bootstrap_expect > 0' not allowed in dev mode");
     }
