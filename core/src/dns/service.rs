@@ -143,7 +143,8 @@ impl<'v> Answer<'v, '_> {
             };
             let [_, answers, ..] = reply.b.counts();
             let too_many = self.max_answers.is_some_and(|max| usize::from(answers) > max);
-            if added.is_err() || too_many || plain_len > plain_limit {
+            // One answer at least, if there is any room for it.
+            if added.is_err() || too_many || plain_len > plain_limit && answered > 0 {
                 reply.b.rewind(mark);
                 return if too_many { Cut::ByCount } else { Cut::BySize };
             }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use convoke_catalog::model::{Node, Service};
 use convoke_dns::{Flags, Message, RData, Section};
 
-use super::world::{World, pairs, service};
+use super::world::{World, pairs, service, tags};
 
 /// Answers, additional records without OPT, whether TC is set, and the length.
 fn counts(world: &World, question: &str) -> (usize, usize, bool, usize) {
@@ -129,6 +129,21 @@ fn what_was_not_asked_for_goes_first() {
     world.service("fat", Service { id: "web2".into(), ..service("web", 81) });
     let (answers, additional, truncated, _) = counts(&world, "web.service.consul SRV");
     assert_eq!((answers, additional, truncated), (2, 1, false));
+}
+
+#[test]
+fn long_names_leave_room_for_one() {
+    let mut world = World::new();
+    world.plain_node("n", "10.0.0.1");
+    let tag = [63, 63, 63, 40].map(|len| "x".repeat(len)).join(".");
+    for i in 0..10 {
+        let (id, address) = (format!("web-{i}").into(), format!("10.0.1.{i}").into());
+        world.service("n", Service { id, address, tags: tags(&[&tag]), ..service("web", i) });
+    }
+    let (a, srv) = (format!("{tag}.web.service.consul A"), format!("{tag}.web.service.consul SRV"));
+    expect(&world, &[(&a, 1, 0, false), (&srv, 1, 0, false)]);
+    let (a, srv) = (format!("{a} edns=1232"), format!("{srv} edns=1232"));
+    expect(&world, &[(&a, 10, 0, false), (&srv, 10, 10, false)]);
 }
 
 #[test]
