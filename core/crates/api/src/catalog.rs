@@ -131,6 +131,7 @@ pub(crate) fn services(call: &Call<'_>) -> Answer {
                     }
                 }
                 if any {
+                    tags.sort_unstable();
                     json.key_text(&name.name).texts(tags);
                 }
             }

@@ -26,7 +26,7 @@ pub(crate) fn first(body: &[u8]) -> Decoded<Value> {
 }
 
 /// 400 in Consul's words.
-pub(crate) fn failed(why: String) -> Response {
+pub(crate) fn failed(why: impl core::fmt::Display) -> Response {
     Response::text(400, format!("Request decode failed: {why}"))
 }
 

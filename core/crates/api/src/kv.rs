@@ -7,6 +7,7 @@ use alloc::vec;
 
 use convoke_catalog::command::{Command, KvDelete, KvSet};
 use convoke_catalog::topic::Topic;
+use convoke_catalog::view::KeyOrFolder;
 
 use crate::call::{Answer, Call, Meta};
 use crate::effect::{Effect, Render};
@@ -51,7 +52,7 @@ fn keys(call: &Call<'_>, read: &ReadOptions<'_>) -> Answer {
         return call.absent(index);
     }
     let mut json = call.json(32 * keys.len() + 4);
-    json.texts(keys.iter().map(|key| key.as_str()));
+    json.texts(keys.iter().map(KeyOrFolder::as_str));
     call.found(read, index, Meta::Plain, json)
 }
 

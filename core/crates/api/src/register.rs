@@ -255,9 +255,9 @@ fn decode_service(value: &Value) -> Decoded<Service> {
                 };
                 let number = u32::try_from(number).unwrap_or(0);
                 if name == "passing" {
-                    service.weight_passing = number
+                    service.weight_passing = number;
                 } else {
-                    service.weight_warning = number
+                    service.weight_warning = number;
                 }
                 Ok(true)
             })

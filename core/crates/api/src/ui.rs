@@ -142,9 +142,9 @@ impl<'v> Summary<'v> {
         json.key("Name").text(name);
         json.key("Tags");
         if self.tags.is_empty() {
-            json.null()
+            json.null();
         } else {
-            json.texts(&self.tags)
+            json.texts(&self.tags);
         }
         json.key("Nodes").texts(&self.nodes);
         json.key("InstanceCount").u64(self.instances);
@@ -156,9 +156,9 @@ impl<'v> Summary<'v> {
         json.key("ChecksCritical").u64(self.critical);
         json.key("ExternalSources");
         if self.sources.is_empty() {
-            json.null()
+            json.null();
         } else {
-            json.texts(&self.sources)
+            json.texts(&self.sources);
         }
         json.key("GatewayConfig").open_object();
         json.close_object();
