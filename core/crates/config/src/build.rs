@@ -170,8 +170,20 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
     let (mut service_places, mut check_places) = (Vec::new(), Vec::new());
     for item in tree.items("services") {
         // What cannot be decoded was reported when its source was read.
-        let Ok(service) = definition::decode_service(item, Origin::File) else { continue };
+        let Ok(mut service) = definition::decode_service(item, Origin::File) else { continue };
         let id = reload::service_id(&service);
+        service.checks.retain(|check| match check.validate() {
+            Ok(()) => true,
+            Err(reason) => {
+                tree.report.warn(item.at, format!("service {id:?}: Invalid check: {reason}{LEFT_OUT}"));
+                false
+            }
+        });
+        if service.name.is_empty() || service.has_invalid_address() {
+            let reason = service.validate().err().unwrap_or_default();
+            tree.report.warn(item.at, format!("service {id:?}: {reason}{LEFT_OUT}"));
+            continue;
+        }
         if let Err(reason) = service.validate() {
             tree.report.error(item.at, format!("service {id:?}: {reason}"));
         }
@@ -184,11 +196,14 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
     for item in tree.items("checks") {
         let Ok(check) = definition::decode_check(item, Origin::File) else { continue };
         let id = reload::check_id(&check);
-        if id.is_empty() {
-            tree.report.error(item.at, "check: Missing check name".to_string());
-        }
-        if let Err(reason) = check.validate() {
-            tree.report.error(item.at, format!("check {id:?}: Invalid check: {reason}"));
+        let refused = if id.is_empty() {
+            Err("Missing check name".to_string())
+        } else {
+            check.validate().map_err(|reason| format!("Invalid check: {reason}"))
+        };
+        if let Err(reason) = refused {
+            tree.report.warn(item.at, format!("check {id:?}: {reason}{LEFT_OUT}"));
+            continue;
         }
         if !scripts && check.is_script() {
             tree.report.warn(item.at, format!("check {id:?}: {SCRIPTS_DISABLED}"));
@@ -219,6 +234,9 @@ fn last_of_each<T>(what: &str, items: &mut Vec<T>, places: &[(String, Position)]
         kept
     });
 }
+
+/// Consul calls such files valid and then does not start. Here the agent starts, without what cannot work.
+const LEFT_OUT: &str = "; it is left out";
 
 /// In Consul's words, and what will happen.
 const SCRIPTS_DISABLED: &str = "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or \

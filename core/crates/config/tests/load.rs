@@ -178,7 +178,6 @@ fn what_is_wrong_is_named_with_file_and_line() {
             "node_meta { consul-x = \"1\" }",
             "a.hcl:1: node_meta: Failed to parse node metadata: Couldn't load metadata pair ('consul-x', '1'): Key prefix 'consul-' is reserved for internal use",
         ),
-        ("check { name = \"x\" }", "a.hcl:1: check \"x\": Invalid check: TTL must be > 0 for TTL checks"),
         (
             "check { name = \"x\" ttl = \"1s\" tll = \"1s\" }",
             "a.hcl:1: check: invalid config key tll; did you mean \"ttl\"?",
@@ -188,24 +187,17 @@ fn what_is_wrong_is_named_with_file_and_line() {
             "a.hcl:1: check: invalid config key script; it was removed long ago, use args with a list of the program and its arguments",
         ),
         ("check { name = \"x\" ttl = \"soon\" }", "a.hcl:1: check: ttl: time: invalid duration \"soon\""),
-        ("service {\n port = 1\n}", "a.hcl:1: service \"\": Missing service name"),
         (
             "service {\n name = \"x\"\n port = 70000\n}",
             "a.hcl:3: service: Invalid port: 70000 is not between 0 and 65535",
         ),
         ("dev_mode = true", "a.hcl:1: invalid config key dev_mode"),
-        ("check { ttl = \"1s\" }", "a.hcl:1: check: Missing check name"),
-        ("service { name = \"x\" address = \"0.0.0.0\" }", "a.hcl:1: service \"x\": Invalid service address"),
         ("services = [1]", "a.hcl:1: services: expected a block or a list of blocks, got array"),
         (
             "datacenter = \"dc one\"",
             "a.hcl:1: datacenter \"dc one\" is invalid: it must be alphanumeric with underscores and hyphens only",
         ),
         ("datacenter = \"\"", "a.hcl:1: datacenter cannot be empty"),
-        (
-            "encrypt = \"tooshort\"",
-            "a.hcl:1: encrypt: has invalid key: it must be 16, 24 or 32 bytes in base64; make one with keygen",
-        ),
         ("bootstrap = true", "a.hcl:1: 'bootstrap = true' requires 'server = true'"),
         ("bootstrap_expect = 3", "a.hcl:1: 'bootstrap_expect > 0' requires 'server = true'"),
         ("bootstrap_expect = -3", "a.hcl:1: bootstrap_expect: cannot be -3. Must be greater than or equal to zero"),
@@ -283,6 +275,33 @@ fn all_that_is_wrong_is_said_at_once() {
             "b.json:1: invalid character 'b' looking for beginning of object key string",
             "c.json:1: invalid config key bogus",
             "c.json:2: server: expected true or false, got an array",
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_work_is_left_out_and_named() {
+    let loaded = hcl(
+        "check { name = \"x\" }\ncheck { ttl = \"1s\" }\nservice { port = 1 }\nservice { name = \"x\" address = \"0.0.0.0\" }\n\
+         service { name = \"y\" checks = [{ http = \"http://x\" }, { ttl = \"1s\" }] }\nencrypt = \"tooshort\"",
+    )
+    .unwrap();
+    assert_eq!(loaded.config.checks, []);
+    assert_eq!(
+        loaded.config.services.iter().map(|s| (s.name.as_str(), s.checks.len())).collect::<Vec<_>>(),
+        [("y", 1)]
+    );
+    let said: Vec<_> = loaded.warnings.iter().map(Diagnostic::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "a.hcl:1: check \"x\": Invalid check: TTL must be > 0 for TTL checks; it is left out",
+            "a.hcl:2: check \"\": Missing check name; it is left out",
+            "a.hcl:3: service \"\": Missing service name; it is left out",
+            "a.hcl:4: service \"x\": Invalid service address; it is left out",
+            "a.hcl:5: service \"y\": Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks; it is left out",
+            "a.hcl:6: encrypt has no effect in this version",
+            "a.hcl:6: encrypt: has invalid key: it must be 16, 24 or 32 bytes in base64; make one with keygen",
         ]
     );
 }

@@ -81,7 +81,7 @@ impl ServiceDefinition {
         if self.name.is_empty() {
             return Err("Missing service name".to_string());
         }
-        if self.address.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified()) {
+        if self.has_invalid_address() {
             return Err("Invalid service address".to_string());
         }
         if let Some(weights) = self.weights {
@@ -93,6 +93,11 @@ impl ServiceDefinition {
             check.validate().map_err(|reason| format!("Invalid check: {reason}"))?;
         }
         Ok(())
+    }
+
+    /// An address that no one can connect to: `0.0.0.0` or `::`.
+    pub(crate) fn has_invalid_address(&self) -> bool {
+        self.address.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified())
     }
 
     fn validate_ports(&self) -> Result<(), String> {
