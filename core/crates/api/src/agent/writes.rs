@@ -158,7 +158,7 @@ pub(crate) fn fail(call: &Call<'_>) -> Answer {
     noted(call, Status::Critical)
 }
 
-/// `PUT /v1/agent/check/update/:id`
+/// `PUT /v1/agent/check/update/:id`. The node cuts the output to what the check keeps.
 pub(crate) fn update_check(call: &Call<'_>) -> Answer {
     let (mut status, mut output) = (Str::default(), Str::default());
     let decoded = first(call.req.body).and_then(|body| {
@@ -174,17 +174,7 @@ pub(crate) fn update_check(call: &Call<'_>) -> Answer {
         Status::Other(other) => return Err(Response::text(400, format!("Invalid check status: '{other}'"))),
         known => known,
     };
-    change(AgentRequest::UpdateCheck { id: call.rest.to_string(), status, output: clipped(call, &output) })
-}
-
-/// At most as many bytes as the configuration keeps of an output, with a note of how many there were.
-fn clipped(call: &Call<'_>, output: &str) -> String {
-    let most = usize::try_from(call.config().check_output_max_size).unwrap_or(usize::MAX);
-    if output.len() <= most {
-        return output.to_string();
-    }
-    let kept = output.get(..output.floor_char_boundary(most)).unwrap_or_default();
-    format!("{kept} ... (captured {most} of {} bytes)", output.len())
+    change(AgentRequest::UpdateCheck { id: call.rest.to_string(), status, output: output.to_string() })
 }
 
 /// `PUT /v1/agent/reload`
