@@ -71,8 +71,10 @@ pub fn own_member(config: &Config, identity: &Identity, node: &Node, view: &View
     if known && served && healthy {
         return None;
     }
+    // Membership knows a name, an id and an address. The rest of the row is what the agent itself says of it.
+    let member = Node { tagged_addresses: None, meta: None, ..node.clone() };
     Some(Command::Register(Register {
-        node: node.clone(),
+        node: member,
         skip_node_update: known,
         services: vec![service],
         checks: vec![check],

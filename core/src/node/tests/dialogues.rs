@@ -17,6 +17,7 @@ fn a_new_agent_is_in_its_own_catalog() {
     assert_eq!(node.tagged_addresses.as_ref().unwrap().len(), 4);
     assert_eq!(&*node.meta.as_ref().unwrap()["consul-network-segment"], "");
     assert_eq!(world.published.agent.leader.unwrap().to_string(), "127.0.0.1:8300");
+    assert!(node.indexes.modify > node.indexes.create, "the leader knows the member, the agent the rest");
     let consul = &world.view().services_of(Scope::default(), "n1")[0];
     assert_eq!((consul.port, &*consul.meta.as_ref().unwrap()["version"]), (8300, "1.21.4"));
 }
