@@ -8,6 +8,7 @@ use convoke_catalog::model::Status;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 
 use crate::response::Response;
+use crate::txn;
 
 /// A change asked for by a client. The node replies with a [`Response`].
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,11 @@ pub enum Render {
     True,
     /// `true` or `false`, or the refusal as 500.
     Bool,
+    /// What a transaction gave, or why it was refused as 409.
+    Txn {
+        /// Indented JSON.
+        pretty: bool,
+    },
 }
 
 impl Render {
@@ -40,6 +46,7 @@ impl Render {
             Reply::Refused(why) => Response::text(500, why.as_str()),
             Reply::Bool(b) => Response::json(200, if *b { b"true".to_vec() } else { b"false".to_vec() }),
             Reply::Done => Response::json(200, b"true".to_vec()),
+            Reply::Txn(outcome) => txn::written(outcome, matches!(self, Self::Txn { pretty: true })),
         }
     }
 }

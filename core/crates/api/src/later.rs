@@ -4,8 +4,10 @@
 use alloc::format;
 
 use convoke_catalog::topic::Topic;
+use serde_json::Value;
 
 use crate::call::{Answer, Call, Meta};
+use crate::decode::{failed, first};
 use crate::response::Response;
 
 fn missing(what: &str) -> Answer {
@@ -57,13 +59,17 @@ pub(crate) fn snapshots(_: &Call<'_>) -> Answer {
     missing("Snapshots")
 }
 
-/// `/v1/txn`
-pub(crate) fn transactions(_: &Call<'_>) -> Answer {
-    missing("Transactions")
-}
-
-/// `/v1/coordinate/update`
-pub(crate) fn coordinate_update(_: &Call<'_>) -> Answer {
+/// `/v1/coordinate/update`: coordinates have eight dimensions; those that fit are not kept yet.
+pub(crate) fn coordinate_update(call: &Call<'_>) -> Answer {
+    let body = first(call.req.body).map_err(failed)?;
+    let member = |value: &Value, wanted: &str| {
+        let (_, member) = value.as_object()?.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+        Some(member.clone())
+    };
+    let vector = member(&body, "Coord").and_then(|coord| member(&coord, "Vec"));
+    if vector.as_ref().and_then(Value::as_array).is_none_or(|vector| vector.len() != 8) {
+        return Err(Response::text(500, "incompatible coordinate"));
+    }
     missing("Network coordinates")
 }
 

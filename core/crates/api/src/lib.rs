@@ -9,8 +9,8 @@
 //! * `route`, `routes`: from method and path to a handler. * [`query`], [`percent`]: parameters. * `call`: one request,
 //!   blocking queries, headers. * `decode`: bodies. * [`json`]: answers. * `filter`: `?filter=`.
 //!
-//! The handlers, by path: `agent`, `catalog`, `register`, `health`, `kv`, `status`, `ui`, and `later` for what is not
-//! in this build.
+//! The handlers, by path: `agent`, `catalog`, `register`, `health`, `kv`, `status`, `txn`, `ui`, and `later` for what is
+//! not in this build.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -44,6 +44,7 @@ pub mod response;
 mod route;
 mod routes;
 mod status;
+mod txn;
 mod ui;
 
 /// What a request is answered from.

@@ -30,7 +30,7 @@ pub(crate) fn register(call: &Call<'_>) -> Answer {
     place(&read, &mut register.node.partition, None);
     for service in &mut register.services {
         place(&read, &mut service.tenancy.partition, Some(&mut service.tenancy.namespace));
-        complete(service)?;
+        complete(service).map_err(|why| Response::text(500, why))?;
     }
     for check in &mut register.checks {
         place(&read, &mut check.tenancy.partition, Some(&mut check.tenancy.namespace));
@@ -68,7 +68,7 @@ fn in_this(call: &Call<'_>, datacenter: &str) -> Result<(), Response> {
 }
 
 /// Where the body names no partition or namespace, the request does.
-fn place(read: &ReadOptions<'_>, partition: &mut Str, namespace: Option<&mut Str>) {
+pub(crate) fn place(read: &ReadOptions<'_>, partition: &mut Str, namespace: Option<&mut Str>) {
     if partition.is_empty() {
         *partition = (&*read.partition).into();
     }
@@ -80,12 +80,12 @@ fn place(read: &ReadOptions<'_>, partition: &mut Str, namespace: Option<&mut Str
 }
 
 /// What a service must have beyond what the tables check themselves, and what it gets if it has not.
-fn complete(service: &mut Service) -> Result<(), Response> {
+pub(crate) fn complete(service: &mut Service) -> Result<(), String> {
     if !service.id.is_empty() && service.name.is_empty() {
-        return Err(Response::text(500, "Must provide service name with ID"));
+        return Err("Must provide service name with ID".to_string());
     }
     if unspecified(&service.address) {
-        return Err(Response::text(500, "Invalid service address"));
+        return Err("Invalid service address".to_string());
     }
     // A weight of nothing while passing cannot be meant.
     if service.weight_passing == 0 {
@@ -103,7 +103,7 @@ fn complete(service: &mut Service) -> Result<(), Response> {
             wrong.push("A Proxy cannot also be Connect Native, only typical services");
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(Response::text(500, several(&wrong))) }
+    if wrong.is_empty() { Ok(()) } else { Err(several(&wrong)) }
 }
 
 /// Errors as a list.
@@ -124,7 +124,7 @@ pub(crate) fn unspecified(address: &str) -> bool {
 }
 
 /// The kind of a check that an external monitor runs.
-fn probe(spec: Option<&CheckSpec>) -> &'static str {
+pub(crate) fn probe(spec: Option<&CheckSpec>) -> &'static str {
     match spec {
         Some(spec) if spec.interval.is_zero() => "",
         Some(spec) if !spec.http.is_empty() => "http",
@@ -134,7 +134,7 @@ fn probe(spec: Option<&CheckSpec>) -> &'static str {
 }
 
 /// A UUID's text: 8-4-4-4-12 hex digits.
-fn uuid(id: &str) -> Result<(), String> {
+pub(crate) fn uuid(id: &str) -> Result<(), String> {
     if id.len() != 36 {
         return Err("uuid string is wrong length".to_string());
     }
@@ -223,7 +223,7 @@ fn port(value: &Value, field: &str, into: &mut u16) -> Decoded<bool> {
     Ok(true)
 }
 
-fn decode_service(value: &Value) -> Decoded<Service> {
+pub(crate) fn decode_service(value: &Value) -> Decoded<Service> {
     let mut service = Service::default();
     service.tenancy.partition = Str::default();
     service.tenancy.namespace = Str::default();
@@ -344,7 +344,7 @@ fn decode_proxy(value: &Value) -> Decoded<Option<Proxy>> {
     Ok(Some(proxy))
 }
 
-fn decode_check(value: &Value) -> Decoded<Check> {
+pub(crate) fn decode_check(value: &Value) -> Decoded<Check> {
     let mut check = Check::default();
     check.tenancy.partition = Str::default();
     check.tenancy.namespace = Str::default();

@@ -1,7 +1,7 @@
 //! Every path there is. Sorted, which a test checks.
 
 use crate::route::Route;
-use crate::{agent, catalog, health, kv, later, register, status, ui};
+use crate::{agent, catalog, health, kv, later, register, status, txn, ui};
 
 /// See [`Route`].
 pub(crate) static ROUTES: &[Route] = &[
@@ -121,5 +121,5 @@ pub(crate) static ROUTES: &[Route] = &[
     Route { pattern: "/v1/snapshot", methods: "GET,PUT", handler: later::snapshots },
     Route { pattern: "/v1/status/leader", methods: "GET", handler: status::leader },
     Route { pattern: "/v1/status/peers", methods: "GET", handler: status::peers },
-    Route { pattern: "/v1/txn", methods: "PUT", handler: later::transactions },
+    Route { pattern: "/v1/txn", methods: "PUT", handler: txn::txn },
 ];

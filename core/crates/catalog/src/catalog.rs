@@ -12,7 +12,7 @@ use crate::model::{Str, Tenancy};
 use crate::state::State;
 use crate::topic::{Changes, Topic};
 use crate::view::View;
-use crate::{kv, queries, register};
+use crate::{kv, queries, register, txn};
 
 /// The tables and their only writer.
 ///
@@ -47,6 +47,11 @@ pub(crate) struct Write {
 }
 
 impl Write {
+    /// Nothing changed yet.
+    pub(crate) fn new(index: u64) -> Self {
+        Self { index, changes: Changes::default(), listed: BTreeMap::new() }
+    }
+
     /// Moves the index of the list of services where a listing is not what it was.
     fn settle_listings(&mut self, state: &mut State) {
         for ((tenancy, group), before) in mem::take(&mut self.listed) {
@@ -67,7 +72,7 @@ impl Catalog {
         debug_assert!(index > self.state.index, "the log is applied in order");
         let state = Arc::make_mut(&mut self.state);
         state.index = index.max(state.index);
-        let mut write = Write { index: state.index, changes: Changes::default(), listed: BTreeMap::new() };
+        let mut write = Write::new(state.index);
         let reply = match command {
             Command::Register(mut register) => {
                 self.interner.registration(&mut register);
@@ -78,6 +83,10 @@ impl Catalog {
             Command::KvDelete(delete) => kv::delete(state, &mut write, &delete),
             Command::QuerySet { query, create } => queries::set(state, &mut write, query, create),
             Command::QueryDelete { id } => queries::delete(state, &mut write, &id),
+            Command::Txn(mut ops) => {
+                self.interner.transaction(&mut ops);
+                txn::apply(state, &mut write, ops)
+            }
         };
         write.settle_listings(state);
         Applied { reply, changes: write.changes }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Check, Node, Service, Str, Tenancy};
 use crate::queries::PreparedQuery;
+use crate::txn::{TxnOp, TxnOutcome};
 
 /// A change to the tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub enum Command {
         /// Its id.
         id: Str,
     },
+    /// Operations that are done together, or not at all.
+    Txn(Vec<TxnOp>),
 }
 
 /// See [`Command::Register`]. Row indexes in it are ignored.
@@ -99,4 +102,6 @@ pub enum Reply {
     Bool(bool),
     /// Refused; the tables are as they were. The text is what the user sees, in Consul's words.
     Refused(String),
+    /// Of a transaction: what it gave, or why the tables are as they were.
+    Txn(TxnOutcome),
 }

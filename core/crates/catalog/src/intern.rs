@@ -10,6 +10,7 @@ use hashbrown::HashSet;
 
 use crate::command::Register;
 use crate::model::{Check, Node, Service, Str};
+use crate::txn::TxnOp;
 
 /// Longer text is hardly ever the same twice.
 const LONGEST: usize = 64;
@@ -32,6 +33,18 @@ impl Interner {
         self.node(&mut register.node);
         register.services.iter_mut().for_each(|service| self.service(service));
         register.checks.iter_mut().for_each(|check| self.check(check));
+    }
+
+    /// The same for a transaction.
+    pub(crate) fn transaction(&mut self, ops: &mut [TxnOp]) {
+        for op in ops {
+            match op {
+                TxnOp::Kv(_) => {}
+                TxnOp::Node { node, .. } => self.node(node),
+                TxnOp::Service { service, .. } => self.service(service),
+                TxnOp::Check { check, .. } => self.check(check),
+            }
+        }
     }
 
     /// The same for a node.

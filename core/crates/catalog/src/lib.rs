@@ -7,7 +7,7 @@
 //! * [`group`]: the joined answer about a service, which the writer keeps ready.
 //! * [`topic`]: what a read depends on; change indexes and wake-ups speak of these.
 //! * [`name`]: names are compared without case.
-//! * [`queries`]: prepared queries, stored and executed.
+//! * [`txn`]: several changes in one. * [`queries`]: prepared queries, stored and executed.
 //! * [`snapshot`]: the whole of it as plain rows.
 //! * [`watch`]: who waits for what.
 //! * [`table`]: the persistent map behind it all, which the agent's own tables use, too.
@@ -31,6 +31,7 @@ pub mod snapshot;
 mod state;
 pub mod table;
 pub mod topic;
+pub mod txn;
 pub mod view;
 pub mod watch;
 

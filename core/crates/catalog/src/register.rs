@@ -26,6 +26,29 @@ pub(crate) fn register(state: &mut State, write: &mut Write, register: Register)
         Ok(plan) => plan,
         Err(why) => return Reply::Refused(why),
     };
+    carry_out(state, write, register, plan);
+    Reply::Done
+}
+
+/// The row of a node alone; unlike a registration it may have no address.
+///
+/// # Errors
+/// If it has no name, or may not have it.
+pub(crate) fn set_node(state: &mut State, write: &mut Write, node: Node) -> Result<(), String> {
+    let register = normalised(state, Register { node, ..Register::default() });
+    let node = &register.node;
+    if node.name.is_empty() {
+        return Err("Must provide node".to_string());
+    }
+    let renamed_from = match state.partitions.get(&*node.partition) {
+        Some(partition) => identify(partition, node)?,
+        None => None,
+    };
+    carry_out(state, write, register, Plan { keep_node: false, renamed_from });
+    Ok(())
+}
+
+fn carry_out(state: &mut State, write: &mut Write, register: Register, plan: Plan) {
     let space = Arc::clone(&register.node.partition);
     state.partition(&space, |partition| {
         let mut created = None;
@@ -46,7 +69,6 @@ pub(crate) fn register(state: &mut State, write: &mut Write, register: Register)
         }
         writer.finish();
     });
-    Reply::Done
 }
 
 /// See [`Command::Deregister`](crate::Command::Deregister). A service goes before a check, a check before the node.

@@ -61,6 +61,7 @@ impl Naive {
                 Some(_) => Reply::Done,
                 None => Reply::Refused(format!("Cannot modify non-existent prepared query: '{id}'")),
             },
+            Command::Txn(_) => unreachable!("transactions have tests of their own"),
         }
     }
 
