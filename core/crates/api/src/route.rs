@@ -33,7 +33,7 @@ pub(crate) fn dispatch(ctx: &Context<'_>, req: &Request<'_>, last_chance: bool) 
     let Some(path) = decode_path(req.path) else {
         return Outcome::Done(Response::text(400, "400 Bad Request"));
     };
-    if !config.disable_http_unprintable_char_filter && path.chars().any(char::is_control) {
+    if !config.disable_http_unprintable_char_filter && unprintable(&path) {
         return Outcome::Done(Response::empty(400));
     }
     if let Cow::Owned(cleaned) = clean(&path) {
@@ -56,6 +56,11 @@ pub(crate) fn dispatch(ctx: &Context<'_>, req: &Request<'_>, last_chance: bool) 
         }
         None => Outcome::Done(ui::page(ctx, req, &path)),
     }
+}
+
+/// Whether a path holds control characters.
+fn unprintable(path: &str) -> bool {
+    if path.is_ascii() { path.bytes().any(|b| b.is_ascii_control()) } else { path.chars().any(char::is_control) }
 }
 
 /// See [`crate::finish`].

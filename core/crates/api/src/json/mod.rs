@@ -111,10 +111,17 @@ impl Json {
     pub fn key(&mut self, name: &'static str) -> &mut Self {
         // Room for all of it at once, so that what follows only copies.
         self.out.reserve(name.len() + 8);
-        self.separate();
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(if self.pretty { b"\": " } else { b"\":" });
+        if self.pretty {
+            self.separate();
+            self.out.push(b'"');
+            self.out.extend_from_slice(name.as_bytes());
+            self.out.extend_from_slice(b"\": ");
+        } else {
+            self.out.extend_from_slice(if self.fresh { b"\"" } else { b",\"" });
+            self.fresh = false;
+            self.out.extend_from_slice(name.as_bytes());
+            self.out.extend_from_slice(b"\":");
+        }
         self
     }
 
