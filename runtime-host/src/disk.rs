@@ -1,10 +1,10 @@
 //! The disk: one blocking thread that carries out the node's writes in order, and what is read back at start.
 //!
-//! Writes that wait together share their fsyncs: a batch is carried out in order, each file it touched is synced once,
-//! and only then is `Persisted` reported. A crash leaves a prefix of the writes (a log record may be torn, which its
-//! checksum shows; a small file is replaced by rename, so it is never torn).
+//! Three files hold everything: `raft/log` and `raft/snapshot` the replicated tables, `local/journal` what belongs to
+//! this agent alone (registrations, TTL states). Writes that wait together share their fsyncs: a batch is carried out in
+//! order, each file it touched is synced once, and only then is `Persisted` reported. A crash leaves a prefix of the
+//! writes of each file; a torn end shows by its checksum.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,8 @@ use std::thread::JoinHandle;
 use convoke_core::node::Event;
 use convoke_core::store::{Change, Recovered, Write};
 
+use crate::journal::Journal;
+
 /// Writes that may wait. At the bound the sender waits: the disk is then the limit, and that is the honest answer.
 const QUEUE: usize = 4096;
 /// Writes that share one round of fsyncs.
@@ -21,8 +23,7 @@ const BATCH: usize = 256;
 
 const LOG: &str = "raft/log";
 const SNAPSHOT: &str = "raft/snapshot";
-/// Folders whose files are read back at start.
-const FOLDERS: [&str; 3] = ["services", "checks", "checks/state"];
+const JOURNAL: &str = "local/journal";
 
 /// Why the data folder cannot be used. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,7 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
+    journal: Journal,
     // Held for its lock, which goes when the file is closed.
     _lock: File,
 }
@@ -75,7 +77,7 @@ impl DataDir {
     /// See [`DataDirError`].
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         let path = || root.display().to_string();
-        for sub in ["services", "checks/state", "raft"] {
+        for sub in ["local", "raft"] {
             fs::create_dir_all(root.join(sub)).map_err(|error| DataDirError::Create { path: path(), error })?;
         }
         let lock = OpenOptions::new()
@@ -85,39 +87,23 @@ impl DataDir {
             .open(root.join(".lock"))
             .map_err(|error| DataDirError::Unwritable { path: path(), error })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
-            Err(fs::TryLockError::WouldBlock) => Err(DataDirError::Locked { path: path() }),
-            Err(fs::TryLockError::Error(error)) => Err(DataDirError::Unwritable { path: path(), error }),
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(DataDirError::Locked { path: path() }),
+            Err(fs::TryLockError::Error(error)) => return Err(DataDirError::Unwritable { path: path(), error }),
         }
+        let journal = Journal::open(&root.join(JOURNAL))
+            .map_err(|error| DataDirError::Read { path: JOURNAL.to_owned(), error })?;
+        Ok(Self { root: root.to_owned(), journal, _lock: lock })
     }
 
-    /// Reads back what earlier runs kept. Leftovers of interrupted replacements are removed.
+    /// Reads back what earlier runs kept.
     ///
     /// # Errors
     ///
     /// [`DataDirError::Read`] when a file is there but cannot be read: starting without it would lose it.
     pub fn recover(&self) -> Result<Recovered, DataDirError> {
-        let mut out = Recovered { snapshot: self.read(SNAPSHOT)?, log: self.read(LOG)?, ..Recovered::default() };
-        for folder in FOLDERS {
-            let err = |error| DataDirError::Read { path: folder.to_owned(), error };
-            for entry in fs::read_dir(self.root.join(folder)).map_err(err)? {
-                let entry = entry.map_err(err)?;
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                if !entry.file_type().map_err(err)?.is_file() {
-                    continue;
-                }
-                if name.ends_with(".tmp") {
-                    let _ = fs::remove_file(entry.path());
-                    continue;
-                }
-                let path = format!("{folder}/{name}");
-                if let Some(content) = self.read(&path)? {
-                    out.files.push((path, content));
-                }
-            }
-        }
-        out.files.sort();
-        Ok(out)
+        let files = self.journal.live().iter().map(|(path, content)| (path.clone(), content.clone())).collect();
+        Ok(Recovered { files, snapshot: self.read(SNAPSHOT)?, log: self.read(LOG)? })
     }
 
     /// The id of this node: as kept, or the given one, which is then kept.
@@ -146,28 +132,16 @@ impl DataDir {
         }
     }
 
-    /// Writes `path` by temporary file, fsync and rename. The caller syncs the folder.
-    fn replace_unsynced(&self, path: &str, content: &[u8]) -> io::Result<()> {
+    /// Replaces `path` by temporary file, fsync, rename and fsync of the folder.
+    fn replace(&self, path: &str, content: &[u8]) -> io::Result<()> {
         let target = self.root.join(path);
         let temporary = self.root.join(format!("{path}.tmp"));
         let mut f = File::create(&temporary)?;
         f.write_all(content)?;
         f.sync_data()?;
-        fs::rename(&temporary, &target)
+        fs::rename(&temporary, &target)?;
+        File::open(self.root.join(path.rsplit_once('/').map_or("", |(folder, _)| folder)))?.sync_all()
     }
-
-    fn replace(&self, path: &str, content: &[u8]) -> io::Result<()> {
-        self.replace_unsynced(path, content)?;
-        self.sync_folder(folder_of(path))
-    }
-
-    fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        File::open(self.root.join(folder))?.sync_all()
-    }
-}
-
-fn folder_of(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// The disk thread. Dropping the handle lets it finish what waits.
@@ -188,7 +162,7 @@ impl Disk {
         let (queue, writes) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("disk".into())
-            .spawn(move || Worker { dir, log, log_failed: false }.run(&writes, &report))?;
+            .spawn(move || Worker { dir, log, log_failed: false, journal_failed: false }.run(&writes, &report))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -234,6 +208,8 @@ struct Worker {
     log: File,
     /// A log write failed: what follows would stand behind a hole, so none is taken any more.
     log_failed: bool,
+    /// A sync of the journal failed: what it holds is not known any more.
+    journal_failed: bool,
 }
 
 impl Worker {
@@ -251,21 +227,21 @@ impl Worker {
     /// One batch. After a failed log write nothing more is written: the order of the log must hold, and a failed
     /// fsync is never retried (the kernel may have dropped the dirty pages).
     fn carry_out(&mut self, batch: &[Write], report: &dyn Fn(Event)) {
-        let mut folders = BTreeSet::new();
+        let mut journal_dirty = false;
         let mut log_dirty = false;
         let mut done = None;
         for write in batch {
             let result = match &write.change {
+                Change::Put { .. } | Change::Remove { .. } if self.journal_failed => {
+                    Err(io::Error::other("an earlier sync of the journal failed"))
+                }
                 Change::Put { path, content } => {
-                    folders.insert(folder_of(path));
-                    self.dir.replace_unsynced(path, content)
+                    journal_dirty = true;
+                    self.dir.journal.put(path, content)
                 }
                 Change::Remove { path } => {
-                    folders.insert(folder_of(path));
-                    match fs::remove_file(self.dir.root.join(path)) {
-                        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-                        _ => Ok(()),
-                    }
+                    journal_dirty = true;
+                    self.dir.journal.remove(path)
                 }
                 Change::Append { .. } | Change::Compact { .. } if self.log_failed => {
                     Err(io::Error::other("an earlier write of the log failed"))
@@ -283,8 +259,9 @@ impl Worker {
             }
             done = Some(write.seq);
         }
-        let synced = folders.iter().try_for_each(|f| self.dir.sync_folder(f));
-        let synced = synced.and_then(|()| if log_dirty { self.log.sync_data() } else { Ok(()) });
+        let journal = if journal_dirty { self.dir.journal.sync() } else { Ok(()) };
+        self.journal_failed |= journal.is_err();
+        let synced = journal.and_then(|()| if log_dirty { self.log.sync_data() } else { Ok(()) });
         match (synced, done) {
             (Ok(()), Some(upto)) => report(Event::Persisted { upto }),
             (Ok(()), None) => {}
@@ -341,13 +318,11 @@ mod tests {
             }
         }
         drop(disk);
-        fs::write(root.join("services/half.tmp"), b"x").unwrap();
         let dir = DataDir::open(&root).unwrap();
         let r = dir.recover().unwrap();
         assert_eq!(r.files, [("services/a".to_owned(), b"A".to_vec())]);
         assert_eq!(r.log.as_deref(), Some(&b"onetwo"[..]));
         assert_eq!(r.snapshot, None);
-        assert!(!root.join("services/half.tmp").exists());
         fs::remove_dir_all(&root).unwrap();
     }
 
@@ -382,7 +357,7 @@ mod tests {
         let root = folder("fail");
         let (tx, rx) = channel();
         let disk = Disk::start(DataDir::open(&root).unwrap(), move |e| tx.send(e).unwrap()).unwrap();
-        write(&disk, 1, Change::Put { path: "nowhere/a".into(), content: Vec::new() });
+        write(&disk, 1, Change::Put { path: "x".repeat(70_000), content: Vec::new() });
         match rx.recv().unwrap() {
             Event::PersistFailed { seq: 1, error } => assert!(!error.is_empty()),
             other => panic!("{other:?}"),

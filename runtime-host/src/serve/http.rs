@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use convoke_api::request::{Headers, Request};
 use convoke_api::response::{Outcome, Response, Wait};
-use convoke_api::{Context, handle};
+use convoke_api::{Context, finish, handle};
 use convoke_core::node::Level;
 use futures_lite::StreamExt;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -187,13 +187,18 @@ async fn answer<R: Runtime>(server: &Arc<Server<R>>, request: &Request<'_>, star
         match handle(&context, request, last_chance) {
             Outcome::Done(response) => return plain(response),
             Outcome::Effect(effect) => {
+                let config = Arc::clone(&snapshot.agent.config);
                 drop(snapshot);
-                return plain(server.driver.request(effect).await);
+                let mut response = server.driver.request(effect).await;
+                finish(&config, request, &mut response);
+                return plain(response);
             }
             Outcome::Metrics { prometheus, pretty } => {
                 let hostname = (!snapshot.agent.config.telemetry.disable_hostname)
                     .then_some(snapshot.agent.identity.node_name.as_str());
-                return plain(server.metrics.render(prometheus, pretty, hostname));
+                let mut response = server.metrics.render(prometheus, pretty, hostname);
+                finish(&snapshot.agent.config, request, &mut response);
+                return plain(response);
             }
             Outcome::Monitor { level, json } => {
                 let level = logging::parse_level(level).unwrap_or(Level::Info);

@@ -1,0 +1,266 @@
+//! Small values by path (registrations, TTL states) in one append-only file.
+//!
+//! A file for each would cost a create, two fsyncs and a rename for every registration; a journal costs one append, and
+//! many share one fsync. A record is `length:u32 crc:u32 body`, little-endian; the body is `tag:u8 path_len:u16 path
+//! content`. A record that is torn or rotten at the very end was never reported durable and is cut off; rot before good
+//! records is an error, since something acknowledged would be lost silently.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+const HEAD: usize = 8;
+const PUT: u8 = 1;
+const REMOVE: u8 = 2;
+/// A journal smaller than this is never rewritten.
+const SMALL: u64 = 1 << 20;
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    /// Bytes in the file.
+    written: u64,
+    live: BTreeMap<String, Vec<u8>>,
+    /// Bytes that the live records would take.
+    live_bytes: u64,
+}
+
+impl Journal {
+    /// Opens or creates it and replays what it has.
+    ///
+    /// # Errors
+    ///
+    /// The system's; or that the file is damaged before its end, and where.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(e) => return Err(e),
+        };
+        let (live, good) = replay(&bytes)?;
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        if good < bytes.len() {
+            file.set_len(good as u64)?;
+            file.sync_data()?;
+        }
+        let live_bytes = live.iter().map(|(k, v)| size(k, v)).sum();
+        Ok(Self { path: path.to_owned(), file, written: good as u64, live, live_bytes })
+    }
+
+    /// Every value, by path.
+    #[must_use]
+    pub const fn live(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.live
+    }
+
+    /// Sets a value. Durable after [`Journal::sync`].
+    ///
+    /// # Errors
+    ///
+    /// The system's; the value is as it was then.
+    pub fn put(&mut self, path: &str, content: &[u8]) -> io::Result<()> {
+        self.append(PUT, path, content)?;
+        if let Some(old) = self.live.insert(path.to_owned(), content.to_vec()) {
+            self.live_bytes -= size(path, &old);
+        }
+        self.live_bytes += size(path, content);
+        Ok(())
+    }
+
+    /// Removes a value; one that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn remove(&mut self, path: &str) -> io::Result<()> {
+        if !self.live.contains_key(path) {
+            return Ok(());
+        }
+        self.append(REMOVE, path, &[])?;
+        if let Some(old) = self.live.remove(path) {
+            self.live_bytes -= size(path, &old);
+        }
+        Ok(())
+    }
+
+    /// Makes all changes so far durable; rewrites the file when more than half of it is history.
+    ///
+    /// # Errors
+    ///
+    /// The system's. After a failed sync nothing more should be trusted to this journal.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if self.written > SMALL && self.written > self.live_bytes * 2 { self.rewrite() } else { Ok(()) }
+    }
+
+    fn append(&mut self, tag: u8, path: &str, content: &[u8]) -> io::Result<()> {
+        let record = encode(tag, path, content)?;
+        if let Err(e) = self.file.write_all(&record) {
+            // Half a record must not stand before the next one.
+            self.file.set_len(self.written)?;
+            return Err(e);
+        }
+        self.written += record.len() as u64;
+        Ok(())
+    }
+
+    /// The live records into a new file that takes the old one's place.
+    fn rewrite(&mut self) -> io::Result<()> {
+        let temporary = self.path.with_extension("tmp");
+        let mut all = Vec::new();
+        for (path, content) in &self.live {
+            all.extend(encode(PUT, path, content)?);
+        }
+        let mut file = File::create(&temporary)?;
+        file.write_all(&all)?;
+        file.sync_data()?;
+        fs::rename(&temporary, &self.path)?;
+        if let Some(folder) = self.path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        self.file = OpenOptions::new().append(true).open(&self.path)?;
+        self.written = all.len() as u64;
+        Ok(())
+    }
+}
+
+fn size(path: &str, content: &[u8]) -> u64 {
+    (HEAD + 3 + path.len() + content.len()) as u64
+}
+
+fn encode(tag: u8, path: &str, content: &[u8]) -> io::Result<Vec<u8>> {
+    let path_len = u16::try_from(path.len()).map_err(io::Error::other)?;
+    let len = u32::try_from(3 + path.len() + content.len()).map_err(io::Error::other)?;
+    let mut out = Vec::with_capacity(HEAD + len as usize);
+    out.extend(len.to_le_bytes());
+    out.extend([0; 4]);
+    out.push(tag);
+    out.extend(path_len.to_le_bytes());
+    out.extend(path.as_bytes());
+    out.extend(content);
+    let crc = crc32fast::hash(&out[HEAD..]);
+    out[4..HEAD].copy_from_slice(&crc.to_le_bytes());
+    Ok(out)
+}
+
+/// The live values and how many bytes of the file are good.
+fn replay(bytes: &[u8]) -> io::Result<(BTreeMap<String, Vec<u8>>, usize)> {
+    let mut live = BTreeMap::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let Some((tag, path, content, next)) = decode(bytes, at) else {
+            // Only the end may be bad: find a good record behind the bad one and it is rot.
+            if (at + 1..bytes.len().saturating_sub(HEAD)).any(|i| decode(bytes, i).is_some()) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!(
+                        "damaged at byte {at}, before records that are good; restore the file from a backup, or move it away to start without the registrations in it"
+                    ),
+                ));
+            }
+            break;
+        };
+        match tag {
+            PUT => drop(live.insert(path.to_owned(), content.to_vec())),
+            _ => drop(live.remove(path)),
+        }
+        at = next;
+    }
+    Ok((live, at))
+}
+
+fn decode(bytes: &[u8], at: usize) -> Option<(u8, &str, &[u8], usize)> {
+    let word = |i: usize| Some(u32::from_le_bytes(bytes.get(i..i + 4)?.try_into().ok()?));
+    let len = word(at)? as usize;
+    let end = (at + HEAD).checked_add(len)?;
+    let body = bytes.get(at + HEAD..end)?;
+    if len < 3 || crc32fast::hash(body) != word(at + 4)? {
+        return None;
+    }
+    let tag = body[0];
+    let path_len = usize::from(u16::from_le_bytes([body[1], body[2]]));
+    let path = std::str::from_utf8(body.get(3..3 + path_len)?).ok()?;
+    matches!(tag, PUT | REMOVE).then(|| (tag, path, &body[3 + path_len..], end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(name: &str) -> PathBuf {
+        let p = std::env::temp_dir().join(format!("convoke-journal-{name}-{}", std::process::id()));
+        let _ = fs::remove_file(&p);
+        p
+    }
+
+    #[test]
+    fn every_cut_leaves_a_prefix_of_the_changes() {
+        let path = place("cut");
+        let mut j = Journal::open(&path).unwrap();
+        j.put("services/a", b"1").unwrap();
+        j.put("services/b", b"22").unwrap();
+        j.put("services/a", b"333").unwrap();
+        j.remove("services/b").unwrap();
+        j.remove("services/never").unwrap();
+        j.sync().unwrap();
+        let whole = fs::read(&path).unwrap();
+        let states: [&[(&str, &[u8])]; 5] = [
+            &[],
+            &[("services/a", b"1")],
+            &[("services/a", b"1"), ("services/b", b"22")],
+            &[("services/a", b"333"), ("services/b", b"22")],
+            &[("services/a", b"333")],
+        ];
+        for cut in 0..=whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let mut j = Journal::open(&path).unwrap();
+            let live: Vec<_> = j.live().iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
+            assert!(states.contains(&live.as_slice()), "cut at {cut}: {live:?}");
+            // What follows a cut is readable.
+            j.put("checks/c", b"c").unwrap();
+            drop(j);
+            assert!(Journal::open(&path).unwrap().live().contains_key("checks/c"), "cut at {cut}");
+        }
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn rot_in_the_middle_is_reported_and_at_the_end_cut_off() {
+        let path = place("rot");
+        let mut j = Journal::open(&path).unwrap();
+        j.put("a", b"first").unwrap();
+        j.put("b", b"second").unwrap();
+        drop(j);
+        let whole = fs::read(&path).unwrap();
+        let mut rotten = whole.clone();
+        rotten[12] ^= 1;
+        fs::write(&path, &rotten).unwrap();
+        assert!(Journal::open(&path).unwrap_err().to_string().contains("damaged at byte 0"));
+        let mut torn = whole.clone();
+        *torn.last_mut().unwrap() ^= 1;
+        fs::write(&path, &torn).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().live().len(), 1);
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn history_is_dropped_when_it_outweighs_the_present() {
+        let path = place("rewrite");
+        let mut j = Journal::open(&path).unwrap();
+        let big = vec![7; 100_000];
+        for i in 0..30_u8 {
+            j.put(if i % 3 == 0 { "x" } else { "y" }, &big).unwrap();
+            j.sync().unwrap();
+        }
+        assert!(fs::metadata(&path).unwrap().len() < 1_500_000);
+        j.put("z", b"after").unwrap();
+        drop(j);
+        let j = Journal::open(&path).unwrap();
+        assert_eq!(j.live().len(), 3);
+        assert_eq!(j.live()["z"], b"after");
+        fs::remove_file(&path).unwrap();
+    }
+}
