@@ -7,7 +7,7 @@
 //! | `respond` | from the packet to a handler, and what is wrong with packets |
 //! | `query` | a checked question; the reply being built, with room kept for OPT |
 //! | `grammar` | which name asks for what |
-//! | `service`, `node`, `authority`, `reverse`, `literal` | the answers, one kind each |
+//! | `service`, `prepared`, `node`, `authority`, `reverse`, `literal` | the answers, one kind each |
 //! | `pick` | which instances, in which order |
 //! | `host` | addresses that are names: CNAME, and what stands behind it |
 //! | `text` | node metadata as TXT |
@@ -24,6 +24,7 @@ mod host;
 mod literal;
 mod node;
 mod pick;
+mod prepared;
 mod query;
 mod respond;
 mod reverse;

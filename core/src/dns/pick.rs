@@ -16,13 +16,18 @@ pub(super) type Picks = Vec<u16, MAX_PICKS>;
 
 /// Fills `picks`, which is empty, with the instances that may be answered, shuffled.
 pub(super) fn pick(group: &ServiceGroup, tag: &str, only_passing: bool, rng: &mut Rng, picks: &mut Picks) {
+    let fits = |instance: &Instance| healthy(&instance.status, only_passing) && tagged(&instance.service, tag);
+    pick_where(group, fits, rng, picks);
+}
+
+/// Fills `picks`, which is empty, with the instances that fit, shuffled.
+pub(super) fn pick_where(group: &ServiceGroup, fits: impl Fn(&Instance) -> bool, rng: &mut Rng, picks: &mut Picks) {
     let instances = &group.instances;
     let count = instances.len().min(usize::from(u16::MAX));
     // Where all fit it does not matter where to begin.
     let start = if instances.len() > MAX_PICKS { rng.index(count) } else { 0 };
     for at in (start..count).chain(0..start) {
-        let fits = |instance: &Instance| healthy(&instance.status, only_passing) && tagged(&instance.service, tag);
-        if instances.get(at).is_some_and(fits) && picks.push(at as u16).is_err() {
+        if instances.get(at).is_some_and(&fits) && picks.push(at as u16).is_err() {
             break;
         }
     }

@@ -9,7 +9,7 @@ use convoke_kit::Rng;
 use super::grammar::{self, Kind, Place};
 use super::host::Hosts;
 use super::query::{Context, Query, Reply};
-use super::{DnsSettings, Outcome, Recursion, Transport, authority, literal, node, service};
+use super::{DnsSettings, Outcome, Recursion, Transport, authority, literal, node, prepared, service};
 
 /// CNAMEs into our own domain that are followed one after the other.
 const MAX_CHASE: u8 = 3;
@@ -159,8 +159,8 @@ fn look_up(context: &mut Context<'_>, query: &Query, reply: &mut Reply<'_>) {
             let node = view.node(scope.partition, name).map(|node| &**node);
             node::answer(context, query, reply, node);
         }
-        // The view holds no prepared queries, so none has this name.
-        Kind::Query | Kind::Address => reply.negative(context, Rcode::NXDOMAIN),
+        Kind::Query => prepared::answer(context, query, reply, scope, name),
+        Kind::Address => literal::answer(context, query, reply, name),
     }
 }
 

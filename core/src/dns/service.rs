@@ -45,10 +45,25 @@ pub(super) fn answer(
     if let Some(group) = group {
         pick::pick(group, tag, context.settings.only_passing, &mut context.rng, &mut picks);
     }
-    let Some(group) = group.filter(|_| !picks.is_empty()) else {
+    match group {
+        Some(group) => answer_with(context, query, reply, group, &picks, ttl),
+        None => reply.negative(context, Rcode::NXDOMAIN),
+    }
+}
+
+/// Answers for these instances of the group; NXDOMAIN if there are none.
+pub(super) fn answer_with(
+    context: &mut Context<'_>,
+    query: &Query,
+    reply: &mut Reply<'_>,
+    group: &ServiceGroup,
+    picks: &Picks,
+    ttl: u32,
+) {
+    if picks.is_empty() {
         return reply.negative(context, Rcode::NXDOMAIN);
-    };
-    let answer = Answer { group, picks: &picks, ttl, max_answers: query.max_answers(context.settings) };
+    }
+    let answer = Answer { group, picks, ttl, max_answers: query.max_answers(context.settings) };
     let cut = if query.rtype == RecordType::SRV {
         answer.srv(context, query, reply)
     } else {

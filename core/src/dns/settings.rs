@@ -176,6 +176,6 @@ fn below(domain: &Name, labels: &[&str]) -> Result<Name, NameError> {
 }
 
 /// Whole seconds, as TTLs have; what is too long for one is the longest there is (RFC 2181, 8).
-fn seconds(duration: Duration) -> u32 {
+pub(super) fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX).min(0x7fff_ffff)
 }

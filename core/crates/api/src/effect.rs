@@ -7,6 +7,8 @@ use convoke_catalog::command::{Command, Reply};
 use convoke_catalog::model::Status;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 
+use crate::json::Json;
+use crate::prepared::shown_id;
 use crate::response::Response;
 use crate::txn;
 
@@ -36,17 +38,34 @@ pub enum Render {
         /// Indented JSON.
         pretty: bool,
     },
+    /// The id of what was made, or the refusal as 500.
+    Id {
+        /// As a UUID.
+        id: u128,
+        /// Indented JSON.
+        pretty: bool,
+    },
+    /// Nothing, or the refusal as 500.
+    Empty,
 }
 
 impl Render {
     /// The response to a reply.
     #[must_use]
     pub fn response(self, reply: &Reply) -> Response {
-        match reply {
-            Reply::Refused(why) => Response::text(500, why.as_str()),
-            Reply::Bool(b) => Response::json(200, if *b { b"true".to_vec() } else { b"false".to_vec() }),
-            Reply::Done => Response::json(200, b"true".to_vec()),
-            Reply::Txn(outcome) => txn::written(outcome, matches!(self, Self::Txn { pretty: true })),
+        match (reply, self) {
+            (Reply::Refused(why), _) => Response::text(500, why.as_str()),
+            (Reply::Txn(outcome), _) => txn::written(outcome, matches!(self, Self::Txn { pretty: true })),
+            (_, Self::Id { id, pretty }) => {
+                let mut json = Json::new(pretty, 64);
+                json.open_object();
+                json.key("ID").text(&shown_id(id));
+                json.close_object();
+                Response::json(200, json.finish())
+            }
+            (_, Self::Empty) => Response::empty(200),
+            (Reply::Bool(false), _) => Response::json(200, b"false".to_vec()),
+            (Reply::Bool(true) | Reply::Done, _) => Response::json(200, b"true".to_vec()),
         }
     }
 }

@@ -44,11 +44,6 @@ pub(crate) fn operator(_: &Call<'_>) -> Answer {
     missing("Operator endpoints")
 }
 
-/// `/v1/query`
-pub(crate) fn queries(_: &Call<'_>) -> Answer {
-    missing("Prepared queries")
-}
-
 /// `/v1/session`
 pub(crate) fn sessions(_: &Call<'_>) -> Answer {
     missing("Sessions")

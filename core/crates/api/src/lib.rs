@@ -9,8 +9,8 @@
 //! * `route`, `routes`: from method and path to a handler. * [`query`], [`percent`]: parameters. * `call`: one request,
 //!   blocking queries, headers. * `decode`: bodies. * [`json`]: answers. * `filter`: `?filter=`.
 //!
-//! The handlers, by path: `agent`, `catalog`, `register`, `health`, `kv`, `status`, `txn`, `ui`, and `later` for what is
-//! not in this build.
+//! The handlers, by path: `agent`, `catalog`, `register`, `health`, `kv`, `txn`, `prepared`, `status`, `ui`, and `later`
+//! for what is not in this build.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -37,6 +37,7 @@ pub mod json;
 mod kv;
 mod later;
 pub mod percent;
+mod prepared;
 pub mod query;
 mod register;
 pub mod request;

@@ -1,7 +1,7 @@
 //! Every path there is. Sorted, which a test checks.
 
 use crate::route::Route;
-use crate::{agent, catalog, health, kv, later, register, status, txn, ui};
+use crate::{agent, catalog, health, kv, later, prepared, register, status, txn, ui};
 
 /// See [`Route`].
 pub(crate) static ROUTES: &[Route] = &[
@@ -110,8 +110,8 @@ pub(crate) static ROUTES: &[Route] = &[
     Route { pattern: "/v1/operator/keyring", methods: "GET,POST,PUT,DELETE", handler: later::operator },
     Route { pattern: "/v1/operator/raft/configuration", methods: "GET", handler: later::operator },
     Route { pattern: "/v1/operator/raft/peer", methods: "DELETE", handler: later::operator },
-    Route { pattern: "/v1/query", methods: "GET,POST", handler: later::queries },
-    Route { pattern: "/v1/query/", methods: "GET,PUT,DELETE", handler: later::queries },
+    Route { pattern: "/v1/query", methods: "GET,POST", handler: prepared::general },
+    Route { pattern: "/v1/query/", methods: "GET,PUT,DELETE", handler: prepared::specific },
     Route { pattern: "/v1/session/create", methods: "PUT", handler: later::sessions },
     Route { pattern: "/v1/session/destroy/", methods: "PUT", handler: later::sessions },
     Route { pattern: "/v1/session/info/", methods: "GET", handler: later::sessions },

@@ -30,6 +30,7 @@ mod rows;
 pub mod snapshot;
 mod state;
 pub mod table;
+mod template;
 pub mod topic;
 pub mod txn;
 pub mod view;

@@ -1,7 +1,7 @@
 //! Prepared queries: a name under which a filtered choice of a service's instances is found.
 //!
 //! Stored by [`Command::QuerySet`](crate::Command::QuerySet), executed by [`execute`], which reads a view and changes
-//! nothing. Templates are refused for now.
+//! nothing. A query may also be a template, from which [`View::resolve_query`] makes one for the name that is asked for.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -17,6 +17,7 @@ use crate::model::{Indexes, Status, Str};
 use crate::name::{Scope, fold, fold_shared};
 use crate::state::State;
 use crate::table::Table;
+use crate::template::Template;
 use crate::topic::Topic;
 use crate::view::View;
 
@@ -84,6 +85,8 @@ pub(crate) struct Queries {
     pub(crate) rows: Table<Str, Arc<PreparedQuery>>,
     /// Folded name to folded id.
     pub(crate) names: Table<Str, Str>,
+    /// Templates by folded name, which may be empty.
+    pub(crate) templates: Table<Str, Arc<Template>>,
     /// Last change to any of them.
     pub(crate) index: u64,
 }
@@ -102,7 +105,7 @@ pub(crate) fn set(state: &mut State, write: &mut Write, mut query: PreparedQuery
     query.indexes.modify = write.index;
     let queries = &mut state.queries;
     if let Some(before) = before {
-        queries.names.remove(&*fold(&before.name));
+        queries.take(&id, &before);
     }
     queries.put(id, Arc::new(query));
     queries.index = write.index;
@@ -116,8 +119,7 @@ pub(crate) fn delete(state: &mut State, write: &mut Write, id: &str) -> Reply {
     let Some(query) = queries.rows.get(&*fold(id)).cloned() else {
         return Reply::Refused(format!("Cannot modify non-existent prepared query: '{id}'"));
     };
-    queries.rows.remove(&*fold(id));
-    queries.names.remove(&*fold(&query.name));
+    queries.take(&fold(id), &query);
     queries.index = write.index;
     write.changes.add(Topic::Queries);
     Reply::Done
@@ -138,17 +140,17 @@ fn check(state: &State, query: &PreparedQuery, id: &str, exists: bool, create: b
     if !query.session.is_empty() {
         return Err("invalid session".to_string());
     }
-    match query.template.kind.as_ref() {
-        "" => {}
-        "name_prefix_match" => {
-            return Err("failed compiling template: templates of prepared queries are not supported yet".to_string());
+    let name = fold(&query.name);
+    if !query.template.kind.is_empty() {
+        Template::compile(&Arc::new(query.clone())).map_err(|why| format!("failed compiling template: {why}"))?;
+        let other = state.queries.templates.get(&*name).filter(|other| *fold(&other.query.id) != *id);
+        if name.is_empty() && other.is_some() {
+            return Err("a query template with an empty name already exists".to_string());
         }
-        other => return Err(format!("failed compiling template: Bad Template.Type '{other}'")),
     }
     if query.name.is_empty() {
         return Ok(());
     }
-    let name = fold(&query.name);
     if state.queries.names.get(&*name).is_some_and(|holder| **holder != *id) {
         return Err(format!("name '{}' aliases an existing query name", query.name));
     }
@@ -185,7 +187,8 @@ pub fn execute<'v>(
 
 impl QueryService {
     /// Whether an instance is healthy enough and has what is asked for.
-    fn takes(&self, instance: &Instance) -> bool {
+    #[must_use]
+    pub fn takes(&self, instance: &Instance) -> bool {
         let pairs = |wanted: &Option<BTreeMap<Str, Str>>, there: &Option<BTreeMap<Str, Str>>| {
             let has = |(key, value): (&Str, &Str)| there.as_ref().is_some_and(|there| there.get(key) == Some(value));
             wanted.iter().flatten().all(has)
@@ -216,7 +219,20 @@ impl Queries {
         if !query.name.is_empty() {
             self.names.insert(fold_shared(&query.name), Arc::clone(&id));
         }
+        if let Ok(template) = Template::compile(&query) {
+            self.templates.insert(fold_shared(&query.name), Arc::new(template));
+        }
         self.rows.insert(id, query);
+    }
+
+    /// Takes a row out again.
+    fn take(&mut self, id: &str, query: &PreparedQuery) {
+        let name = fold(&query.name);
+        self.names.remove(&*name);
+        if !query.template.kind.is_empty() {
+            self.templates.remove(&*name);
+        }
+        self.rows.remove(id);
     }
 }
 
@@ -228,6 +244,37 @@ impl View {
         let queries = &self.0.queries;
         let key = fold(id_or_name);
         queries.rows.get(&*key).or_else(|| queries.rows.get(&**queries.names.get(&*key)?))
+    }
+
+    /// The query to execute for an id or a name: the one with that id, else the one of that name, else the template
+    /// with the longest name that `id_or_name` starts with. Templates come out as the query they make.
+    ///
+    /// # Errors
+    /// In Consul's words, if a template is asked for by its id.
+    pub fn resolve_query(&self, id_or_name: &str, segment: &str) -> Result<Option<Arc<PreparedQuery>>, String> {
+        let queries = &self.0.queries;
+        let key = fold(id_or_name);
+        if key.is_empty() {
+            return Ok(None);
+        }
+        if let Some(query) = queries.rows.get(&*key) {
+            if !query.template.kind.is_empty() {
+                return Err("prepared query templates can only be resolved up by name, not by ID".to_string());
+            }
+            return Ok(Some(Arc::clone(query)));
+        }
+        let named = queries.names.get(&*key).and_then(|id| queries.rows.get(&**id));
+        if let Some(query) = named.filter(|query| query.template.kind.is_empty()) {
+            return Ok(Some(Arc::clone(query)));
+        }
+        if queries.templates.is_empty() {
+            return Ok(None);
+        }
+        let prefixes = (0..=key.len()).rev().filter_map(|end| key.get(..end));
+        match prefixes.filter_map(|prefix| queries.templates.get(prefix)).next() {
+            Some(template) => template.render(id_or_name, segment).map(|query| Some(Arc::new(query))),
+            None => Ok(None),
+        }
     }
 
     /// All queries, by id.

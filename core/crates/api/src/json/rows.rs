@@ -36,7 +36,8 @@ impl Json {
         if tags.is_empty() && show.null_tags { self.null() } else { self.texts(tags) }
     }
 
-    fn maybe_pairs(&mut self, pairs: Option<&BTreeMap<Str, Str>>) {
+    /// An object of strings, or `null`.
+    pub fn maybe_pairs(&mut self, pairs: Option<&BTreeMap<Str, Str>>) {
         match pairs {
             Some(pairs) => self.pairs(pairs),
             None => self.null(),
