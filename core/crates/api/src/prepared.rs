@@ -84,7 +84,7 @@ fn create(call: &Call<'_>) -> Answer {
         return Err(Response::text(500, "ID must be empty when creating a new prepared query"));
     }
     check(&query)?;
-    let id = new_id(call.ctx.seed);
+    let id = new_id(call.ctx.seed, call.ctx.view.index());
     query.id = shown_id(id).into();
     propose(Command::QuerySet { query, create: true }, Render::Id { id, pretty: call.pretty })
 }
@@ -147,9 +147,10 @@ fn check(query: &PreparedQuery) -> Result<(), Response> {
     }
 }
 
-/// A random UUID (RFC 9562, 5.4). The seed is another one for every request, and the tables refuse an id that is taken.
-fn new_id(seed: u64) -> u128 {
-    let mut rng = Rng::new(seed);
+/// A random UUID (RFC 9562, 5.4) from the seed, which is another one for every request; the log index tells apart what
+/// has the same seed all the same. The tables refuse an id that is taken.
+fn new_id(seed: u64, index: u64) -> u128 {
+    let mut rng = Rng::new(seed ^ index.rotate_left(32));
     let bits = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
     let version = bits & !(0xf << 76) | 0x4 << 76;
     version & !(0x3 << 62) | 0x2 << 62
@@ -353,7 +354,7 @@ mod tests {
 
     #[test]
     fn ids_are_random_uuids() {
-        let ids: Vec<String> = (0..200).map(|seed| shown_id(new_id(seed))).collect();
+        let ids: Vec<String> = (0..200).map(|seed| shown_id(new_id(seed / 2, seed % 2))).collect();
         for (at, id) in ids.iter().enumerate() {
             assert_eq!(uuid(id), Ok(()), "{id}");
             assert_eq!(id.as_bytes()[14], b'4', "{id}");

@@ -4,5 +4,6 @@
 mod laws;
 mod limits;
 mod names;
+mod prepared;
 mod upstream;
 mod world;

@@ -88,8 +88,12 @@ impl World {
     }
 
     fn register(&mut self, register: Register) {
+        self.apply(Command::Register(register));
+    }
+
+    pub(super) fn apply(&mut self, command: Command) {
         self.index += 1;
-        let reply = self.catalog.apply(self.index, Command::Register(register)).reply;
+        let reply = self.catalog.apply(self.index, command).reply;
         assert!(!matches!(reply, Reply::Refused(_)), "{reply:?}");
     }
 
