@@ -79,11 +79,11 @@ fn get(call: &Call<'_>) -> Answer {
 
 fn create(call: &Call<'_>) -> Answer {
     call.local_options()?;
-    let mut query = first(call.req.body).and_then(|body| decode(&body)).map_err(failed)?;
+    let (mut query, nearest) = first(call.req.body).and_then(|body| decode(&body)).map_err(failed)?;
     if !query.id.is_empty() {
         return Err(Response::text(500, "ID must be empty when creating a new prepared query"));
     }
-    check(&query)?;
+    check(&mut query, nearest)?;
     let id = new_id(call.ctx.seed, call.ctx.view.index());
     query.id = shown_id(id).into();
     propose(Command::QuerySet { query, create: true }, Render::Id { id, pretty: call.pretty })
@@ -91,10 +91,10 @@ fn create(call: &Call<'_>) -> Answer {
 
 fn update(call: &Call<'_>) -> Answer {
     call.local_options()?;
-    let mut query = first(call.req.body).and_then(|body| decode(&body)).map_err(failed)?;
+    let (mut query, nearest) = first(call.req.body).and_then(|body| decode(&body)).map_err(failed)?;
     query.id = call.rest.into();
     there(call)?;
-    check(&query)?;
+    check(&mut query, nearest)?;
     propose(Command::QuerySet { query, create: false }, Render::Empty)
 }
 
@@ -133,10 +133,15 @@ fn absent() -> Response {
     Response::text(404, "Query not found")
 }
 
-/// What is wrong with a query by itself; the tables look at its surroundings.
-fn check(query: &PreparedQuery) -> Result<(), Response> {
+/// What is wrong with a query by itself; the tables look at its surroundings. Takes over the number of datacenters.
+fn check(query: &mut PreparedQuery, nearest: i64) -> Result<(), Response> {
     validate(query).map_err(|why| Response::text(500, why))?;
     let wrong = |why: String| Err(Response::text(500, format!("Invalid prepared query: {why}")));
+    match u32::try_from(nearest) {
+        Ok(nearest) => query.service.failover_nearest = nearest,
+        Err(_) if nearest > 0 => query.service.failover_nearest = u32::MAX,
+        Err(_) => return wrong(format!("Bad NearestN '{nearest}', must be >= 0")),
+    }
     if query.dns_ttl.is_empty() {
         return Ok(());
     }
@@ -283,8 +288,9 @@ fn maybe_texts(json: &mut Json, all: Option<&[Str]>) {
     }
 }
 
-fn decode(body: &Value) -> Decoded<PreparedQuery> {
-    let mut query = PreparedQuery::default();
+/// A query, and how many of the nearest datacenters it asks, which may be less than none.
+fn decode(body: &Value) -> Decoded<(PreparedQuery, i64)> {
+    let (mut query, mut nearest) = (PreparedQuery::default(), 0);
     members(body, "structs.PreparedQuery")?.each(|name, value| match name {
         "id" => text(value, "PreparedQuery.ID", &mut query.id),
         "name" => text(value, "PreparedQuery.Name", &mut query.name),
@@ -301,7 +307,7 @@ fn decode(body: &Value) -> Decoded<PreparedQuery> {
                 _ => Ok(false),
             })
             .map(|()| true),
-        "service" => decode_service(value, &mut query.service).map(|()| true),
+        "service" => decode_service(value, &mut query.service, &mut nearest).map(|()| true),
         "dns" => members(value, "structs.QueryDNSOptions")?
             .each(|name, value| match name {
                 "ttl" => text(value, "QueryDNSOptions.DNS.TTL", &mut query.dns_ttl),
@@ -311,21 +317,15 @@ fn decode(body: &Value) -> Decoded<PreparedQuery> {
         "createindex" | "modifyindex" => int(value, "PreparedQuery.CreateIndex", &mut 0),
         _ => Ok(false),
     })?;
-    Ok(query)
+    Ok((query, nearest))
 }
 
-fn decode_service(value: &Value, into: &mut QueryService) -> Decoded<()> {
+fn decode_service(value: &Value, into: &mut QueryService, nearest: &mut i64) -> Decoded<()> {
     members(value, "structs.ServiceQuery")?.each(|name, value| match name {
         "service" => text(value, "ServiceQuery.Service.Service", &mut into.service),
         "failover" => members(value, "structs.QueryDatacenterOptions")?
             .each(|name, value| match name {
-                "nearestn" => {
-                    let mut nearest = i64::from(into.failover_nearest);
-                    int(value, "QueryDatacenterOptions.Failover.NearestN", &mut nearest)?;
-                    into.failover_nearest =
-                        u32::try_from(nearest).map_err(|_| format!("Bad NearestN '{nearest}', must be >= 0"))?;
-                    Ok(true)
-                }
+                "nearestn" => int(value, "QueryDatacenterOptions.Failover.NearestN", nearest),
                 "datacenters" => {
                     list_of(value, "QueryDatacenterOptions.Failover.Datacenters", &mut into.failover_datacenters)
                 }

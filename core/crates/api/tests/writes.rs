@@ -221,6 +221,11 @@ fn what_is_refused_of_queries() {
         ("{", 400, "Request decode failed: "),
         (r#"{"Nonsense":1}"#, 400, "Request decode failed: "),
         (
+            r#"{"Name":"t","Service":{"Service":"w","Failover":{"NearestN":-1}}}"#,
+            500,
+            "Invalid prepared query: Bad NearestN '-1', must be >= 0",
+        ),
+        (
             r#"{"Name":"t","Service":{"Service":"w"},"DNS":{"TTL":"bad"}}"#,
             500,
             "Invalid prepared query: Bad DNS TTL 'bad': ",
