@@ -58,7 +58,9 @@ pub async fn run<R: Runtime>(rt: R, flags: AgentFlags) -> i32 {
 /// Everything that is wrong with them.
 pub fn load(flags: &AgentFlags) -> Result<Loaded, Vec<Diagnostic>> {
     let sources = flags.sources().map_err(|d| vec![d])?;
-    convoke_config::load(&sources, &interfaces::environment()).map_err(|d| d.into_iter().collect())
+    let loaded = convoke_config::load(&sources, &interfaces::environment())?;
+    // `validate` lets these pass, as Consul does; nobody could run with them.
+    if loaded.refusals.is_empty() { Ok(loaded) } else { Err(loaded.refusals) }
 }
 
 struct Running<R: Runtime> {
@@ -70,7 +72,7 @@ struct Running<R: Runtime> {
 async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, StartError> {
     let started = Instant::now();
     let wall = Driver::<R>::unix_now();
-    let Loaded { config, warnings } = load(&flags)
+    let Loaded { config, warnings, .. } = load(&flags)
         .map_err(|all| StartError(all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n==> ")))?;
     let config = Arc::new(config);
     let log = Log::install(&log_settings(&config)).map_err(StartError::new)?;

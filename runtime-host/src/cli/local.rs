@@ -94,6 +94,9 @@ fn validate(cx: &mut Cx<'_>, parsed: &Parsed) -> Outcome {
     for warning in &loaded.warnings {
         cx.remark(format!("Warning: {warning}"));
     }
+    for refusal in &loaded.refusals {
+        cx.remark(format!("Warning: {refusal}; an agent will not start with this"));
+    }
     if !parsed.on("quiet") {
         cx.say("Configuration is valid!");
     }

@@ -104,6 +104,12 @@ fn http(config: &mut Config, tree: &mut Tree<'_>) {
     }
     content_path = content_path.trim_matches('/').to_string();
     content_path = if content_path.is_empty() { "/".to_string() } else { format!("/{content_path}/") };
+    if tree.flag("ui_config.enabled", false) && tree.text("ui_config.dir").is_some_and(|dir| !dir.is_empty()) {
+        tree.conflict(
+            "ui_config.dir",
+            "Both the UI itself and a folder with another one were asked for; give only one",
+        );
+    }
     config.ui = UiConfig {
         enabled: tree.flag("ui_config.enabled", ui.enabled),
         dir: tree.text("ui_config.dir").unwrap_or_default(),
@@ -121,7 +127,7 @@ fn http(config: &mut Config, tree: &mut Tree<'_>) {
 fn limits(limits: &mut Limits, tree: &mut Tree<'_>) {
     let l = &*limits;
     *limits = Limits {
-        http_max_conns_per_client: tree.number("limits.http_max_conns_per_client", l.http_max_conns_per_client),
+        http_max_conns_per_client: tree.number_or_none("limits.http_max_conns_per_client", l.http_max_conns_per_client),
         https_handshake_timeout: tree.duration("limits.https_handshake_timeout", l.https_handshake_timeout),
         rpc_handshake_timeout: tree.duration("limits.rpc_handshake_timeout", l.rpc_handshake_timeout),
         rpc_client_timeout: tree.duration("limits.rpc_client_timeout", l.rpc_client_timeout),
@@ -175,17 +181,30 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
         service.checks.retain(|check| match check.validate() {
             Ok(()) => true,
             Err(reason) => {
-                tree.report.warn(item.at, format!("service {id:?}: Invalid check: {reason}{LEFT_OUT}"));
+                tree.report.refuse(item.at, format!("service {id:?}: Invalid check: {reason}"));
                 false
             }
         });
-        if service.name.is_empty() || service.has_invalid_address() {
-            let reason = service.validate().err().unwrap_or_default();
-            tree.report.warn(item.at, format!("service {id:?}: {reason}{LEFT_OUT}"));
+        if service.name.is_empty() {
+            tree.report.refuse(item.at, format!("service {id:?}: Missing service name"));
             continue;
+        }
+        if service.has_invalid_address() {
+            let advice = "nobody can connect to this address; give one of the service's own, or none for the node's";
+            tree.report.warn(item.at, format!("service {id:?}: {advice}"));
         }
         if let Err(reason) = service.validate() {
             tree.report.error(item.at, format!("service {id:?}: {reason}"));
+        }
+        if service.kind == "connect-proxy" {
+            let target = service.proxy.as_ref().map_or("", |proxy| proxy.destination_service_name.as_str());
+            if target.is_empty() {
+                let missing = "Proxy.DestinationServiceName must be non-empty for Connect proxy services";
+                tree.report.error(item.at, format!("service {id:?}: {missing}"));
+            }
+            if service.port == 0 && service.socket_path.is_empty() {
+                tree.report.error(item.at, format!("service {id:?}: Port must be set for a Connect proxy"));
+            }
         }
         if !scripts && service.checks.iter().any(CheckDefinition::is_script) {
             tree.report.warn(item.at, format!("service {id:?}: {SCRIPTS_DISABLED}"));
@@ -202,7 +221,7 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
             check.validate().map_err(|reason| format!("Invalid check: {reason}"))
         };
         if let Err(reason) = refused {
-            tree.report.warn(item.at, format!("check {id:?}: {reason}{LEFT_OUT}"));
+            tree.report.refuse(item.at, format!("check {id:?}: {reason}"));
             continue;
         }
         if !scripts && check.is_script() {
@@ -235,9 +254,6 @@ fn last_of_each<T>(what: &str, items: &mut Vec<T>, places: &[(String, Position)]
     });
 }
 
-/// Consul calls such files valid and then does not start. Here the agent starts, without what cannot work.
-const LEFT_OUT: &str = "; it is left out";
-
 /// In Consul's words, and what will happen.
 const SCRIPTS_DISABLED: &str = "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or \
                                 'enable_local_script_checks' to true. The check will be refused";
@@ -246,7 +262,7 @@ fn log(log: &mut LogConfig, tree: &mut Tree<'_>) {
     if let Some(text) = tree.text("log_level") {
         match LogLevel::parse(&text) {
             Some(level) => log.level = level,
-            None => tree.error("log_level", &format!("invalid log level {text:?}: TRACE, DEBUG, INFO, WARN or ERROR")),
+            None => tree.refuse("log_level", &format!("invalid log level {text:?}: TRACE, DEBUG, INFO, WARN or ERROR")),
         }
     }
     log.json = tree.flag("log_json", log.json);

@@ -39,14 +39,14 @@ pub fn load(sources: &[Source], env: &Environment) -> Result<Loaded, Vec<Diagnos
         merge(&mut merged, object);
     }
     let config = build::build(&merged, env, &mut report);
-    for list in [&mut report.errors, &mut report.warnings] {
+    for list in [&mut report.errors, &mut report.warnings, &mut report.refusals] {
         list.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         list.dedup();
     }
     if !report.errors.is_empty() {
         return Err(report.errors);
     }
-    Ok(Loaded { config, warnings: report.warnings })
+    Ok(Loaded { config, warnings: report.warnings, refusals: report.refusals })
 }
 
 /// Whether a flag adds to what files say.

@@ -11,6 +11,7 @@ use crate::weak;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// After so many errors no further names are suggested.
@@ -27,6 +28,8 @@ pub(crate) struct Report {
     pub(crate) idle: BTreeSet<String>,
     /// What is being read are flags.
     from_flags: bool,
+    /// What no agent starts with, although Consul calls such files valid.
+    pub(crate) refusals: Vec<Diagnostic>,
 }
 
 impl Report {
@@ -40,6 +43,11 @@ impl Report {
     pub(crate) fn error(&mut self, at: Position, message: String) {
         let diagnostic = self.diagnostic(at, message);
         self.errors.push(diagnostic);
+    }
+
+    pub(crate) fn refuse(&mut self, at: Position, message: String) {
+        let diagnostic = self.diagnostic(at, message);
+        self.refusals.push(diagnostic);
     }
 
     pub(crate) fn warn(&mut self, at: Position, message: String) {
@@ -116,9 +124,8 @@ fn block(object: &Object, keys: &'static [Key], path: &str, root: &mut Object, r
             Kind::Checks => "checks".to_string(),
             _ => target,
         };
-        // What moved into a list keeps its old shape until here.
-        let kind = if target == "recursors" { Kind::List } else { key.kind };
-        match leaf(kind, &member.value) {
+        let one = matches!(key.name, "service" | "check");
+        match leaf(key.kind, one, &member.value) {
             Ok(value) => put(root, &target, Member { at: member.at, value }),
             Err((at, message)) => report.error(at.unwrap_or(member.at), format!("{full}: {message}")),
         }
@@ -140,8 +147,8 @@ fn put(root: &mut Object, path: &str, member: Member) {
 
 type Fault = (Option<Position>, String);
 
-/// The normal form of a value of this kind.
-fn leaf(kind: Kind, value: &Value) -> Result<Value, Fault> {
+/// The normal form of a value of this kind. `one`: of definitions, exactly one is meant.
+fn leaf(kind: Kind, one: bool, value: &Value) -> Result<Value, Fault> {
     let at = value.at;
     let wrong = |message: String| (None, message);
     let data = match kind {
@@ -175,9 +182,10 @@ fn leaf(kind: Kind, value: &Value) -> Result<Value, Fault> {
         }
         Kind::Raw => value.data.clone(),
         Kind::RawList | Kind::Services | Kind::Checks => {
-            let items = value.as_objects();
-            let items =
-                items.ok_or_else(|| wrong(format!("expected a block or a list of blocks, got {}", value.kind())))?;
+            let single = value.as_object().filter(|_| one).map(|object| Value { data: Data::Object(object), at });
+            let items = if one { single.as_ref().map(|item| vec![item]) } else { value.as_objects() };
+            let expected = if one { "one block" } else { "a list of blocks" };
+            let items = items.ok_or_else(|| wrong(format!("expected {expected}, got {}", value.kind())))?;
             // Whatever is wrong in a definition is found here, so that every source is checked even if another one fails.
             for item in &items {
                 match kind {

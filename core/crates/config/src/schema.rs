@@ -170,7 +170,6 @@ pub(crate) static ROOT: &[Key] = &[
     ),
     works("domain", Text),
     works("recursors", List),
-    moved("recursor", Text, "recursors"),
     // ---- HTTP and UI
     works("default_query_time", Duration),
     works("disable_http_unprintable_char_filter", Bool),
@@ -186,7 +185,6 @@ pub(crate) static ROOT: &[Key] = &[
             idle("use_cache", Bool),
         ]),
     ),
-    moved("http_api_response_headers", Pairs, "http_config.response_headers"),
     works(
         "limits",
         Block(&[

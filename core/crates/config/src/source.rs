@@ -96,6 +96,8 @@ pub struct Loaded {
     pub config: crate::Config,
     /// What to tell people.
     pub warnings: Vec<Diagnostic>,
+    /// What `validate` accepts, as Consul does, and no agent starts with: to be shown as warnings by the one, as errors by the other.
+    pub refusals: Vec<Diagnostic>,
 }
 
 /// One thing to tell people about a configuration.

@@ -4,7 +4,6 @@ use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -128,29 +127,25 @@ impl Value {
         }
     }
 
-    /// The object that this value is: itself, or the members of a list of objects put together, the last one winning. That is how a
-    /// repeated HCL block is read where one object is meant.
+    /// The object that this value is: itself, or the only item of a list, since an HCL block is a list of one. A block that stands twice
+    /// where one is meant is refused, as Consul refuses it.
     #[must_use]
     pub fn as_object(&self) -> Option<Object> {
         match &self.data {
             Data::Object(object) => Some(object.clone()),
-            Data::List(items) => {
-                let mut all = Object::new();
-                for item in items {
-                    let Data::Object(object) = &item.data else { return None };
-                    merge(&mut all, object.clone());
-                }
-                Some(all)
-            }
+            Data::List(items) => match items.as_slice() {
+                [] => Some(Object::new()),
+                [Self { data: Data::Object(object), .. }] => Some(object.clone()),
+                _ => None,
+            },
             _ => None,
         }
     }
 
-    /// The objects that this value is: itself, or those of a list.
+    /// The objects of a list. HCL makes lists of all blocks; in JSON the list must be written.
     #[must_use]
     pub fn as_objects(&self) -> Option<Vec<&Value>> {
         match &self.data {
-            Data::Object(_) => Some(vec![self]),
             Data::List(items) => {
                 items.iter().map(|item| matches!(item.data, Data::Object(_)).then_some(item)).collect()
             }

@@ -47,7 +47,7 @@ fn ports(config: &mut Config, tree: &mut Tree<'_>) {
         // Zero and less turn a listener off.
         match u16::try_from(number.max(0)) {
             Ok(0) if matches!(name, "serf_lan" | "server") => {
-                tree.error(&path, "cannot be turned off; it must be a valid port from 1 to 65535");
+                tree.refuse(&path, "cannot be turned off; it must be a valid port from 1 to 65535");
             }
             Ok(0) => *port = None,
             Ok(number) => *port = Some(number),
@@ -152,7 +152,7 @@ fn cluster(config: &mut Config, tree: &mut Tree<'_>, env: &Environment) {
             Err(message) => {
                 // A key that is wrong has been complained about; one complaint is enough.
                 if !tree.has("advertise_addr") {
-                    tree.conflict("bind_addr", &message);
+                    tree.refuse("bind_addr", &message);
                 }
                 config.bind_addr
             }
@@ -259,7 +259,7 @@ fn recursors(config: &mut Config, tree: &mut Tree<'_>, env: &Environment) {
                 }
                 Some(address) if config.recursors.contains(&address) => {}
                 Some(address) => config.recursors.push(address),
-                None => tree.error("recursors", &format!("{part:?} is neither an IP address nor one with a port")),
+                None => tree.refuse("recursors", &format!("{part:?} is neither an IP address nor one with a port")),
             }
         }
     }
@@ -278,7 +278,7 @@ fn collisions(config: &Config, tree: &mut Tree<'_>) {
         ("HTTPS", &config.addresses.https, ports.https),
         ("gRPC", &config.addresses.grpc, ports.grpc),
         ("gRPC TLS", &config.addresses.grpc_tls, ports.grpc_tls),
-        ("RPC", &bind, ports.server.filter(|_| config.server)),
+        ("RPC", &bind, ports.server),
         ("Serf LAN", &lan, ports.serf_lan),
         ("Serf WAN", &wan, ports.serf_wan.filter(|_| config.server)),
     ];

@@ -34,7 +34,7 @@ pub(super) fn cluster(config: &mut Config, tree: &mut Tree<'_>) {
         trailing_logs: tree.number("raft_trailing_logs", raft.trailing_logs),
     };
     if config.raft.protocol != 3 {
-        tree.error("raft_protocol", "only version 3 is known");
+        tree.refuse("raft_protocol", "only version 3 is known");
     }
     autopilot(&mut config.autopilot, tree);
     performance(&mut config.performance, tree);
@@ -110,8 +110,13 @@ fn performance(performance: &mut Performance, tree: &mut Tree<'_>) {
 pub(super) fn secrets(config: &mut Config, tree: &mut Tree<'_>) {
     config.encrypt = tree.text("encrypt").unwrap_or_default();
     if !config.encrypt.is_empty() && !matches!(base64_len(&config.encrypt), Some(16 | 24 | 32)) {
-        // Consul finds out when gossip starts, and calls the file valid.
-        tree.warn("encrypt", "has invalid key: it must be 16, 24 or 32 bytes in base64; make one with keygen");
+        // Consul finds out when gossip starts, and calls the file valid if the text is base64 at all.
+        let message = "has invalid key: it must be 16, 24 or 32 bytes in base64; make one with keygen";
+        if base64_len(&config.encrypt).is_some() {
+            tree.refuse("encrypt", message);
+        } else {
+            tree.error("encrypt", message);
+        }
     }
     config.encrypt_verify_incoming = tree.flag("encrypt_verify_incoming", config.encrypt_verify_incoming);
     config.encrypt_verify_outgoing = tree.flag("encrypt_verify_outgoing", config.encrypt_verify_outgoing);

@@ -51,12 +51,28 @@ fn role(config: &mut Config, tree: &mut Tree<'_>) {
     config.bootstrap_expect = tree.number("bootstrap_expect", 0);
     config.read_replica = tree.flag("read_replica", false);
     config.segment = tree.text("segment").unwrap_or_default();
+    if !config.segment.is_empty() {
+        tree.conflict("segment", "Network segments are not supported in this version");
+    }
+    if !tree.items("segments").is_empty() {
+        tree.conflict("segments", "Network segments are not supported in this version");
+    }
+    if tree.flag("auto_encrypt.allow_tls", false) && !config.server && !config.dev_mode {
+        tree.conflict("auto_encrypt.allow_tls", "auto_encrypt.allow_tls can only be used on a server.");
+    }
+    if tree.flag("auto_encrypt.tls", false) && config.server {
+        tree.conflict("auto_encrypt.tls", "auto_encrypt.tls can only be used on a client.");
+    }
+    if !tree.list("primary_gateways").is_empty() && !config.server {
+        tree.conflict("primary_gateways", "'primary_gateways' requires 'server = true'");
+    }
     config.partition = tree.text("partition").unwrap_or_default();
     let (expect, bootstrap) = (config.bootstrap_expect, config.bootstrap);
     if config.dev_mode && expect > 0 {
         tree.conflict("bootstrap_expect", "'bootstrap_expect > 0' not allowed in dev mode");
     }
-    if bootstrap && expect > 0 {
+    // One expected server is the same as bootstrap; Consul sees no contradiction there.
+    if bootstrap && expect > 1 {
         tree.conflict("bootstrap", "'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive");
     }
     if bootstrap && !config.server {
@@ -66,7 +82,7 @@ fn role(config: &mut Config, tree: &mut Tree<'_>) {
         tree.conflict("bootstrap_expect", "'bootstrap_expect > 0' requires 'server = true'");
     }
     if config.read_replica && !config.server {
-        tree.conflict("read_replica", "'read_replica = true' requires 'server = true'");
+        tree.warn("read_replica", "'read_replica = true' has an effect with 'server = true' only");
     }
     match expect {
         0 => {}
@@ -105,11 +121,11 @@ fn identity(config: &mut Config, tree: &mut Tree<'_>, env: &Environment) {
         config.primary_datacenter = config.datacenter.clone();
     }
 
-    config.node_name = tree.text_or("node_name", &env.hostname);
+    config.node_name = tree.text("node_name").filter(|name| !name.is_empty()).unwrap_or_else(|| env.hostname.clone());
     if config.node_name.trim().is_empty() {
         tree.conflict("node_name", "node_name cannot be empty; the host has no name either, set it or give -node");
     } else if config.node_name.chars().any(char::is_control) || config.node_name.len() > 255 {
-        tree.conflict("node_name", "node_name must not hold control characters nor be longer than 255 bytes");
+        tree.refuse("node_name", "must not hold control characters nor be longer than 255 bytes");
     } else if !config.node_name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') {
         let message = format!(
             "Node name {:?} will not be discoverable via DNS due to invalid characters. Valid characters include all \
@@ -122,7 +138,7 @@ fn identity(config: &mut Config, tree: &mut Tree<'_>, env: &Environment) {
     if let Some(id) = tree.text("node_id") {
         config.node_id = id.to_ascii_lowercase();
         if !config.node_id.is_empty() && !is_uuid(&config.node_id) {
-            tree.error("node_id", &format!("{id:?} is no UUID"));
+            tree.refuse("node_id", &format!("{id:?} is no UUID"));
         }
     }
     config.disable_host_node_id = tree.flag("disable_host_node_id", config.disable_host_node_id);

@@ -44,6 +44,12 @@ impl<'a> Tree<'a> {
         self.report.error(at, format!("{path}: {message}"));
     }
 
+    /// Complains about a key that only an agent would stumble over.
+    pub(super) fn refuse(&mut self, path: &str, message: &str) {
+        let at = self.at(path);
+        self.report.refuse(at, format!("{path}: {message}"));
+    }
+
     /// Says something about a key that is not wrong.
     pub(super) fn warn(&mut self, path: &str, message: &str) {
         let at = self.at(path);
@@ -80,6 +86,11 @@ impl<'a> Tree<'a> {
         })
     }
 
+    /// A number where less than zero is as good as zero.
+    pub(super) fn number_or_none<N: TryFrom<i64> + Default>(&mut self, path: &str, default: N) -> N {
+        if self.signed(path).is_some_and(|n| n < 0) { N::default() } else { self.number(path, default) }
+    }
+
     /// Events a second; negative, or not given, is without limit.
     pub(super) fn rate(&self, path: &str) -> f64 {
         match self.get(path).map(|member| &member.value.data) {
@@ -96,17 +107,13 @@ impl<'a> Tree<'a> {
         }
     }
 
-    pub(super) fn text_or(&self, path: &str, default: &str) -> String {
-        self.text(path).unwrap_or_else(|| default.to_string())
-    }
-
     pub(super) fn duration(&mut self, path: &str, default: Duration) -> Duration {
         let Some(text) = self.text(path) else { return default };
         match duration::parse_nanos(&text) {
             Ok(nanos) if nanos >= 0 => duration::from_nanos(nanos),
             Ok(_) => {
-                self.error(path, &format!("cannot be {text}. Must be greater than or equal to zero"));
-                default
+                self.warn(path, &format!("{text} is taken as 0s"));
+                Duration::ZERO
             }
             // It was read once before, but an error must never vanish.
             Err(error) => {
@@ -173,7 +180,8 @@ impl<'a> Tree<'a> {
             return *choice;
         }
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        self.error(path, &format!("{text:?} is none of {}", names.join(", ")));
+        let names = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ");
+        self.refuse(path, &format!("{text:?} is none of {names}"));
         default
     }
 

@@ -1,7 +1,7 @@
 //! Definitions from trees: every spelling that files and the HTTP API have ever allowed.
 //!
-//! Files are read generously (`web` for `["web"]`, `"80"` for 80, any case, with or without underscores); the HTTP API takes types as they are,
-//! durations as text or as nanoseconds, and names in any case.
+//! Both take types as they are and names in any case. In files names have underscores, but for a few, and durations are text; the HTTP API
+//! knows more spellings, and durations as nanoseconds, too.
 
 use super::{CheckDefinition, Connect, Proxy, ServiceAddress, ServiceDefinition, ServicePort, Weights};
 use crate::duration;
@@ -88,25 +88,25 @@ fn decode_inline_check(value: &Value, origin: Origin) -> Outcome<Option<CheckDef
     Reader { origin }.check(value, if origin == Origin::Http { INLINE } else { STANDALONE })
 }
 
-/// Reads the file of `services register`: a `service` or `services`, or the fields of one service without a wrapper.
+/// Reads the file of `services register`: a `service`, or `services`.
 pub fn decode_services_file(root: &Value) -> Outcome<Vec<ServiceDefinition>> {
     let object = root.as_object().ok_or_else(|| Reader { origin: Origin::File }.shape("a block", root))?;
     let wrapped =
         |name: &str| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, member)| &member.value);
     let mut services = Vec::new();
-    for wrapper in ["service", "services"].into_iter().filter_map(wrapped) {
-        let items = wrapper.as_objects().ok_or_else(|| Reader { origin: Origin::File }.shape("a service", wrapper))?;
-        for item in items {
+    let reader = Reader { origin: Origin::File };
+    if let Some(one) = wrapped("service") {
+        services.push(decode_service(one, Origin::File)?);
+    }
+    if let Some(several) = wrapped("services") {
+        for item in reader.items("services", several)? {
             services.push(decode_service(item, Origin::File)?);
         }
-    }
-    if services.is_empty() && wrapped("name").is_some() {
-        services.push(decode_service(root, Origin::File)?);
     }
     Ok(services)
 }
 
-/// Field names, and further spellings of them. Case never counts; in files underscores do not either.
+/// Field names, and further spellings of them over HTTP. Case never counts.
 type Fields = &'static [(&'static str, &'static [&'static str])];
 
 const SERVICE: Fields = &[
@@ -131,6 +131,18 @@ const SERVICE: Fields = &[
     ("token", &[]),
     ("weights", &[]),
 ];
+
+/// The spellings without underscores that files allow, as well.
+const SPELLED_IN_FILES: &[(&str, &str)] = &[
+    ("args", "scriptargs"),
+    ("deregister_critical_service_after", "deregistercriticalserviceafter"),
+    ("docker_container_id", "dockercontainerid"),
+    ("service_id", "serviceid"),
+    ("tls_skip_verify", "tlsskipverify"),
+];
+
+/// What is said over HTTP alone: files have none of it in the edition without namespaces.
+const NOT_IN_FILES: &[&str] = &["namespace", "partition"];
 
 macro_rules! probe_fields {
     ($($more:tt)*) => {
@@ -297,15 +309,18 @@ impl Reader {
 
     fn find(self, name: &str, fields: Fields) -> Option<&'static str> {
         let lower = name.to_ascii_lowercase();
-        let bare = lower.replace('_', "");
         fields
             .iter()
             .find(|(field, more)| {
                 // A leading NUL says that the field's own name is no spelling of it.
                 let own = more.first() != Some(&"\0");
-                (own && *field == lower)
-                    || more.contains(&lower.as_str())
-                    || (self.origin == Origin::File && own && field.replace('_', "") == bare)
+                match self.origin {
+                    Origin::Http => (own && *field == lower) || more.contains(&lower.as_str()),
+                    Origin::File => {
+                        (*field == lower && !NOT_IN_FILES.contains(field))
+                            || SPELLED_IN_FILES.contains(&(*field, lower.as_str()))
+                    }
+                }
             })
             .map(|(field, _)| *field)
     }
@@ -361,18 +376,18 @@ impl Reader {
         DefinitionError { at: value.at, decode: true, message }
     }
 
-    /// Files are read generously, requests are not.
+    /// Requests are told in Go's words what does not fit, files in plain ones.
     fn read<T>(
         self,
         name: &str,
         value: &Value,
         expected: &str,
         strict: Option<T>,
-        generous: fn(&Value) -> Result<T, String>,
+        in_file: fn(&Value) -> Result<T, String>,
     ) -> Outcome<T> {
         match self.origin {
             Origin::Http => strict.ok_or_else(|| self.field_shape(name, expected, value)),
-            Origin::File => generous(value).map_err(|message| DefinitionError {
+            Origin::File => in_file(value).map_err(|message| DefinitionError {
                 at: value.at,
                 decode: true,
                 message: format!("{name}: {message}"),

@@ -69,6 +69,9 @@ impl CheckDefinition {
 impl ServiceDefinition {
     /// What the HTTP API refuses in a service. `Err` is the answer's body.
     pub fn validate_registration(&self) -> Result<(), String> {
+        if !self.name.is_empty() && self.has_invalid_address() {
+            return Err("Invalid service address".to_string());
+        }
         self.validate()?;
         if self.checks.iter().all(|check| is_status(&check.status)) {
             return Ok(());
@@ -76,13 +79,10 @@ impl ServiceDefinition {
         Err("Status for checks must 'passing', 'warning', 'critical'".to_string())
     }
 
-    /// What is refused wherever the service comes from. Files may hold checks with any status.
+    /// What is refused wherever the service comes from. Files may hold checks with any status, and an address that nobody can connect to.
     pub fn validate(&self) -> Result<(), String> {
         if self.name.is_empty() {
             return Err("Missing service name".to_string());
-        }
-        if self.has_invalid_address() {
-            return Err("Invalid service address".to_string());
         }
         if let Some(weights) = self.weights {
             validate_weights(weights).map_err(|reason| format!("Invalid Weights: {reason}"))?;
