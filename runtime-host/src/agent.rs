@@ -82,14 +82,14 @@ async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, Start
         logging::log(Level::Warn, "agent", &w.to_string());
     }
 
-    let data = if config.data_dir.is_empty() || config.dev_mode {
+    let mut data = if config.data_dir.is_empty() || config.dev_mode {
         None
     } else {
         Some(DataDir::open(Path::new(&config.data_dir)).map_err(StartError::new)?)
     };
     let node_id = node_id(&config, data.as_ref())?;
     let recovered =
-        data.as_ref().map_or_else(|| Ok(Recovered::default()), DataDir::recover).map_err(StartError::new)?;
+        data.as_mut().map_or_else(|| Ok(Recovered::default()), DataDir::recover).map_err(StartError::new)?;
     let sockets = Sockets::bind(&config)?;
 
     let identity = Identity {
@@ -111,7 +111,7 @@ async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, Start
     if let Some(data) = data {
         let to = Arc::clone(&driver);
         let disk = Disk::start(data, move |event| to.handle(event));
-        driver.attach(disk.map_err(|e| StartError(format!("cannot open the log in data_dir: {e}")))?);
+        driver.attach(disk.map_err(|e| StartError(format!("cannot start the disk thread: {e}")))?);
     }
     let mut litter = sockets.files();
     if !config.pid_file.is_empty() {
@@ -254,7 +254,8 @@ impl Sockets {
             }
         }
         if let Some(port) = config.ports.dns {
-            let spread = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+            // Half the cores: a socket that is never idle takes queries in batches, and the others serve HTTP.
+            let spread = (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 8);
             for ip in config.addresses.dns.iter().filter_map(ListenAddr::ip) {
                 out.dns_udp.extend(bind::udp("DNS", at(ip, port), spread).map_err(StartError::new)?);
                 out.dns_tcp.push(bind::tcp("DNS", at(ip, port)).map_err(StartError::new)?);
@@ -288,8 +289,9 @@ impl Sockets {
         }
         for socket in self.dns_udp {
             socket.set_nonblocking(true).map_err(StartError::new)?;
+            let v4 = socket.local_addr().is_ok_and(|a| a.is_ipv4());
             let socket = rt.udp(socket).map_err(StartError::new)?;
-            rt.spawn(dns::udp(Arc::clone(driver), Arc::clone(settings), socket));
+            rt.spawn(dns::udp(Arc::clone(driver), Arc::clone(settings), socket, v4));
         }
         for socket in self.dns_tcp {
             let listener = rt.listen(nonblocking(socket)?).map_err(StartError::new)?;

@@ -1,9 +1,9 @@
 //! The disk: one blocking thread that carries out the node's writes in order, and what is read back at start.
 //!
-//! Three files hold everything: `raft/log` and `raft/snapshot` the replicated tables, `local/journal` what belongs to
-//! this agent alone (registrations, TTL states). Writes that wait together share their fsyncs: a batch is carried out in
-//! order, each file it touched is synced once, and only then is `Persisted` reported. A crash leaves a prefix of the
-//! writes of each file; a torn end shows by its checksum.
+//! Two files hold everything: `journal` the log of the replicated tables and what belongs to this agent alone
+//! (registrations, TTL states), `snapshot` the tables as of the log's start. Writes that wait together share one fsync: a
+//! batch is appended in order, synced, and only then is `Persisted` reported. A crash leaves a prefix of the writes; a
+//! torn end shows by its checksum.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use convoke_core::node::Event;
+use convoke_core::node::{Event, Level};
 use convoke_core::store::{Change, Recovered, Write};
 
-use crate::journal::Journal;
+use crate::journal::{Journal, Replayed};
+use crate::logging;
 
 /// Writes that may wait. At the bound the sender waits: the disk is then the limit, and that is the honest answer.
 const QUEUE: usize = 4096;
 /// Writes that share one round of fsyncs.
 const BATCH: usize = 256;
 
-const LOG: &str = "raft/log";
-const SNAPSHOT: &str = "raft/snapshot";
-const JOURNAL: &str = "local/journal";
+const SNAPSHOT: &str = "snapshot";
+const JOURNAL: &str = "journal";
 
 /// Why the data folder cannot be used. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,7 @@ pub enum DataDirError {
 pub struct DataDir {
     root: PathBuf,
     journal: Journal,
+    replayed: Replayed,
     // Held for its lock, which goes when the file is closed.
     _lock: File,
 }
@@ -77,9 +78,7 @@ impl DataDir {
     /// See [`DataDirError`].
     pub fn open(root: &Path) -> Result<Self, DataDirError> {
         let path = || root.display().to_string();
-        for sub in ["local", "raft"] {
-            fs::create_dir_all(root.join(sub)).map_err(|error| DataDirError::Create { path: path(), error })?;
-        }
+        fs::create_dir_all(root).map_err(|error| DataDirError::Create { path: path(), error })?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -91,9 +90,9 @@ impl DataDir {
             Err(fs::TryLockError::WouldBlock) => return Err(DataDirError::Locked { path: path() }),
             Err(fs::TryLockError::Error(error)) => return Err(DataDirError::Unwritable { path: path(), error }),
         }
-        let journal = Journal::open(&root.join(JOURNAL))
+        let (journal, replayed) = Journal::open(&root.join(JOURNAL))
             .map_err(|error| DataDirError::Read { path: JOURNAL.to_owned(), error })?;
-        Ok(Self { root: root.to_owned(), journal, _lock: lock })
+        Ok(Self { root: root.to_owned(), journal, replayed, _lock: lock })
     }
 
     /// Reads back what earlier runs kept.
@@ -101,9 +100,10 @@ impl DataDir {
     /// # Errors
     ///
     /// [`DataDirError::Read`] when a file is there but cannot be read: starting without it would lose it.
-    pub fn recover(&self) -> Result<Recovered, DataDirError> {
+    pub fn recover(&mut self) -> Result<Recovered, DataDirError> {
         let files = self.journal.live().iter().map(|(path, content)| (path.clone(), content.clone())).collect();
-        Ok(Recovered { files, snapshot: self.read(SNAPSHOT)?, log: self.read(LOG)? })
+        let log = std::mem::take(&mut self.replayed.log);
+        Ok(Recovered { files, snapshot: self.read(SNAPSHOT)?, log: (!log.is_empty()).then_some(log) })
     }
 
     /// The id of this node: as kept, or the given one, which is then kept.
@@ -156,13 +156,12 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// When the log cannot be opened or no thread can be made.
+    /// When no thread can be made.
     pub fn start(dir: DataDir, report: impl Fn(Event) + Send + 'static) -> io::Result<Self> {
-        let log = open_log(&dir.root)?;
         let (queue, writes) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("disk".into())
-            .spawn(move || Worker { dir, log, log_failed: false, journal_failed: false }.run(&writes, &report))?;
+            .spawn(move || Worker { dir, failed: false }.run(&writes, &report))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -199,17 +198,10 @@ impl Drop for Disk {
     }
 }
 
-fn open_log(root: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(root.join(LOG))
-}
-
 struct Worker {
     dir: DataDir,
-    log: File,
-    /// A log write failed: what follows would stand behind a hole, so none is taken any more.
-    log_failed: bool,
-    /// A sync of the journal failed: what it holds is not known any more.
-    journal_failed: bool,
+    /// A write of the log or an fsync failed: what follows would stand behind a hole, so none is taken any more.
+    failed: bool,
 }
 
 impl Worker {
@@ -224,53 +216,45 @@ impl Worker {
         }
     }
 
-    /// One batch. After a failed log write nothing more is written: the order of the log must hold, and a failed
-    /// fsync is never retried (the kernel may have dropped the dirty pages).
+    /// One batch. After a failed write of the log nothing more is written: its order must hold, and a failed fsync is
+    /// never retried (the kernel may have dropped the dirty pages).
     fn carry_out(&mut self, batch: &[Write], report: &dyn Fn(Event)) {
-        let mut journal_dirty = false;
-        let mut log_dirty = false;
         let mut done = None;
         for write in batch {
+            let journal = &mut self.dir.journal;
             let result = match &write.change {
-                Change::Put { .. } | Change::Remove { .. } if self.journal_failed => {
-                    Err(io::Error::other("an earlier sync of the journal failed"))
-                }
-                Change::Put { path, content } => {
-                    journal_dirty = true;
-                    self.dir.journal.put(path, content)
-                }
-                Change::Remove { path } => {
-                    journal_dirty = true;
-                    self.dir.journal.remove(path)
-                }
-                Change::Append { .. } | Change::Compact { .. } if self.log_failed => {
-                    Err(io::Error::other("an earlier write of the log failed"))
-                }
-                Change::Append { bytes } => {
-                    log_dirty = true;
-                    self.log.write_all(bytes)
-                }
+                _ if self.failed => Err(io::Error::other("an earlier write to data_dir failed")),
+                Change::Put { path, content } => journal.put(path, content),
+                Change::Remove { path } => journal.remove(path),
+                Change::Append { bytes } => journal.log(bytes),
                 Change::Compact { snapshot, log } => self.compact(snapshot, log),
             };
-            if let Err(e) = result {
-                self.log_failed |= matches!(write.change, Change::Append { .. } | Change::Compact { .. });
-                report(Event::PersistFailed { seq: write.seq, error: e.to_string() });
-                continue;
-            }
-            done = Some(write.seq);
-        }
-        let journal = if journal_dirty { self.dir.journal.sync() } else { Ok(()) };
-        self.journal_failed |= journal.is_err();
-        let synced = journal.and_then(|()| if log_dirty { self.log.sync_data() } else { Ok(()) });
-        match (synced, done) {
-            (Ok(()), Some(upto)) => report(Event::Persisted { upto }),
-            (Ok(()), None) => {}
-            (Err(e), _) => {
-                self.log_failed |= log_dirty;
-                for write in batch {
+            match result {
+                Ok(()) => done = Some(write.seq),
+                Err(e) => {
+                    // A value that could not be written (a full disk) was taken back whole: only it is refused. A
+                    // hole in the log is another matter.
+                    self.failed |= matches!(write.change, Change::Append { .. } | Change::Compact { .. });
                     report(Event::PersistFailed { seq: write.seq, error: e.to_string() });
                 }
             }
+        }
+        let Some(upto) = done else { return };
+        match self.dir.journal.sync() {
+            Ok(()) => report(Event::Persisted { upto }),
+            Err(e) => {
+                self.failed = true;
+                for write in batch {
+                    report(Event::PersistFailed { seq: write.seq, error: e.to_string() });
+                }
+                return;
+            }
+        }
+        if self.dir.journal.is_mostly_history()
+            && let Err(e) = self.dir.journal.tidy()
+        {
+            // The old file is whole and goes on; it will be tried again with the next batch.
+            logging::log(Level::Warn, "agent.disk", &format!("cannot tidy the journal in data_dir: {e}"));
         }
     }
 
@@ -278,9 +262,7 @@ impl Worker {
     /// records the snapshot already has; replay skips them by index.
     fn compact(&mut self, snapshot: &[u8], log: &[u8]) -> io::Result<()> {
         self.dir.replace(SNAPSHOT, snapshot)?;
-        self.dir.replace(LOG, log)?;
-        self.log = open_log(&self.dir.root)?;
-        Ok(())
+        self.dir.journal.restart_log(log)
     }
 }
 
@@ -318,7 +300,7 @@ mod tests {
             }
         }
         drop(disk);
-        let dir = DataDir::open(&root).unwrap();
+        let mut dir = DataDir::open(&root).unwrap();
         let r = dir.recover().unwrap();
         assert_eq!(r.files, [("services/a".to_owned(), b"A".to_vec())]);
         assert_eq!(r.log.as_deref(), Some(&b"onetwo"[..]));

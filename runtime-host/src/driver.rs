@@ -5,7 +5,7 @@
 //! here: they load the published snapshot.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,8 +39,10 @@ pub struct Driver<R: Runtime> {
     inner: Mutex<Inner>,
     published: ArcSwap<Published>,
     watches: Mutex<Watches>,
-    /// Told when the next deadline may have moved.
+    /// Told when the next deadline has moved ahead of `sleeping_until`.
     timer: Signal,
+    /// Nanoseconds since the start when the timer task wakes by itself.
+    sleeping_until: AtomicU64,
     exit: (Sender<i32>, Receiver<i32>),
     in_flight: AtomicUsize,
     hooks: Hooks,
@@ -88,6 +90,7 @@ impl<R: Runtime> Driver<R> {
             published: ArcSwap::new(first),
             watches: Mutex::default(),
             timer: Signal::default(),
+            sleeping_until: AtomicU64::new(0),
             exit: bounded(1),
             in_flight: AtomicUsize::new(0),
             hooks,
@@ -129,8 +132,15 @@ impl<R: Runtime> Driver<R> {
         let Inner { node, out, .. } = &mut *inner;
         node.handle(now, event, out);
         self.carry_out(&mut inner);
-        drop(inner);
-        self.timer.set();
+        self.wake_timer(&inner);
+    }
+
+    /// The timer task sleeps until the deadline it last saw; it is only woken for an earlier one.
+    fn wake_timer(&self, inner: &Inner) {
+        let next = inner.node.poll_timeout().map_or(u64::MAX, |d| d.at.as_nanos());
+        if next < self.sleeping_until.load(Ordering::Acquire) {
+            self.timer.set();
+        }
     }
 
     /// Hands a client's change to the node and waits for its reply.
@@ -145,15 +155,21 @@ impl<R: Runtime> Driver<R> {
             let Inner { node, out, .. } = &mut *inner;
             node.handle(now, Event::Request { id, effect }, out);
             self.carry_out(&mut inner);
+            self.wake_timer(&inner);
         }
-        self.timer.set();
         rx.recv().await.unwrap_or_else(|_| Response::text(500, "the agent is shutting down"))
     }
 
     /// Fires the node's timers until the process ends.
     pub async fn run_timers(self: Arc<Self>) {
         loop {
-            let deadline = self.lock().node.poll_timeout();
+            let deadline = {
+                let inner = self.lock();
+                let deadline = inner.node.poll_timeout();
+                // Under the lock, so that no event can come between reading the deadline and saying so.
+                self.sleeping_until.store(deadline.map_or(u64::MAX, |d| d.at.as_nanos()), Ordering::Release);
+                deadline
+            };
             let now = self.now();
             match deadline {
                 Some(d) if d.at <= now => {

@@ -18,14 +18,17 @@ use crate::rt::Runtime;
 /// A future that a runtime runs to its end on this thread.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
+/// Runs a future to its end; fails when the system gives no threads or no event queue.
+pub type Run<R, T> = fn(&R, Task<'_, T>) -> std::io::Result<T>;
+
 /// What a binary gives: its runtime and two ways to run a future on it.
 pub struct Entry<R> {
     /// The runtime.
     pub rt: R,
     /// For an agent: all cores.
-    pub serve: fn(&R, Task<'_, i32>) -> std::io::Result<i32>,
+    pub serve: Run<R, i32>,
     /// For one exchange of a command: this thread only, quick to start.
-    pub once: fn(&R, Task<'_, Result<(), String>>) -> std::io::Result<Result<(), String>>,
+    pub once: Run<R, Result<(), String>>,
 }
 
 /// Runs the command line; the process' exit code.

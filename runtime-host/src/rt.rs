@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -47,6 +48,16 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 pub trait Udp: Send + Sync + 'static {
     /// Receives one datagram.
     fn recv_from(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>> + Send;
+    /// Calls `f` with the socket's descriptor as soon as there is something to receive; again after `WouldBlock`.
+    fn when_readable<T: Send>(
+        &self,
+        f: impl FnMut(BorrowedFd<'_>) -> io::Result<T> + Send,
+    ) -> impl Future<Output = io::Result<T>> + Send;
+    /// Calls `f` with the socket's descriptor as soon as there is room to send; again after `WouldBlock`.
+    fn when_writable<T: Send>(
+        &self,
+        f: impl FnMut(BorrowedFd<'_>) -> io::Result<T> + Send,
+    ) -> impl Future<Output = io::Result<T>> + Send;
     /// Sends one datagram over a connected socket.
     fn send(&self, buf: &[u8]) -> impl Future<Output = io::Result<usize>> + Send;
     /// Sends one datagram.

@@ -2,15 +2,16 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use convoke_host::process::Task;
 use convoke_host::rt::{self, Runtime};
-use smol::Timer;
 use smol::net::unix::{UnixListener, UnixStream};
-use smol::net::{TcpListener, TcpStream, UdpSocket};
+use smol::net::{TcpListener, TcpStream};
+use smol::{Async, Timer};
 
 use crate::io::Io;
 
@@ -44,16 +45,16 @@ impl Runtime for Smol {
         Ok(Io(UnixStream::connect(path).await?))
     }
 
-    fn udp(&self, socket: std::net::UdpSocket) -> io::Result<Self::Udp> {
-        Ok(Udp(UdpSocket::from(smol::Async::new(socket)?)))
+    fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp> {
+        Ok(Udp(Async::new(socket)?))
     }
 
     fn listen(&self, socket: std::net::TcpListener) -> io::Result<Self::Listener> {
-        Ok(Listener(TcpListener::from(smol::Async::new(socket)?)))
+        Ok(Listener(TcpListener::from(Async::new(socket)?)))
     }
 
     fn listen_unix(&self, socket: std::os::unix::net::UnixListener) -> io::Result<Self::UnixListener> {
-        Ok(ListenerUnix(UnixListener::from(smol::Async::new(socket)?)))
+        Ok(ListenerUnix(UnixListener::from(Async::new(socket)?)))
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + Sync + 'static {
@@ -73,11 +74,19 @@ impl Runtime for Smol {
 
 /// A smol UDP socket.
 #[derive(Debug)]
-pub struct Udp(UdpSocket);
+pub struct Udp(Async<UdpSocket>);
 
 impl rt::Udp for Udp {
     async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.0.recv_from(buf).await
+    }
+
+    async fn when_readable<T: Send>(&self, mut f: impl FnMut(BorrowedFd<'_>) -> io::Result<T> + Send) -> io::Result<T> {
+        self.0.read_with(|socket| f(socket.as_fd())).await
+    }
+
+    async fn when_writable<T: Send>(&self, mut f: impl FnMut(BorrowedFd<'_>) -> io::Result<T> + Send) -> io::Result<T> {
+        self.0.write_with(|socket| f(socket.as_fd())).await
     }
 
     async fn send(&self, buf: &[u8]) -> io::Result<usize> {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use convoke_host::process::Task;
 use convoke_host::rt::{self, Runtime};
 use hyper_util::rt::TokioIo as Io;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use tokio::runtime::{Builder, Handle};
 
@@ -118,6 +120,14 @@ pub struct Udp(UdpSocket);
 impl rt::Udp for Udp {
     async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.0.recv_from(buf).await
+    }
+
+    async fn when_readable<T: Send>(&self, mut f: impl FnMut(BorrowedFd<'_>) -> io::Result<T> + Send) -> io::Result<T> {
+        self.0.async_io(Interest::READABLE, || f(self.0.as_fd())).await
+    }
+
+    async fn when_writable<T: Send>(&self, mut f: impl FnMut(BorrowedFd<'_>) -> io::Result<T> + Send) -> io::Result<T> {
+        self.0.async_io(Interest::WRITABLE, || f(self.0.as_fd())).await
     }
 
     async fn send(&self, buf: &[u8]) -> io::Result<usize> {

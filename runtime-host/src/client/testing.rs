@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,6 +55,14 @@ impl<T: AsyncWrite + Unpin> hyper::rt::Write for Io<T> {
 }
 
 impl Udp for tokio::net::UdpSocket {
+    async fn when_readable<T: Send>(&self, mut f: impl FnMut(BorrowedFd<'_>) -> io::Result<T> + Send) -> io::Result<T> {
+        self.async_io(tokio::io::Interest::READABLE, || f(self.as_fd())).await
+    }
+
+    async fn when_writable<T: Send>(&self, mut f: impl FnMut(BorrowedFd<'_>) -> io::Result<T> + Send) -> io::Result<T> {
+        self.async_io(tokio::io::Interest::WRITABLE, || f(self.as_fd())).await
+    }
+
     async fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.recv_from(buf).await
     }

@@ -19,12 +19,11 @@ use crate::driver::Driver;
 use crate::entropy;
 use crate::logging;
 use crate::rt::{Listener, Runtime, Stream, Udp, within};
+use crate::serve::batch::Batch;
 use crate::serve::recurse;
 
 /// Largest DNS message.
 pub(super) const MAX_MESSAGE: usize = 65_535;
-/// Largest query taken over UDP: EDNS queries are small, and larger datagrams are none of ours.
-const MAX_QUERY: usize = 4096;
 /// Queries being asked upstream at once; beyond it the answer is SERVFAIL.
 const MAX_RECURSIONS: usize = 2048;
 /// TCP connections at once; beyond it they are closed at once.
@@ -108,15 +107,15 @@ impl Meter {
 }
 
 /// Serves one UDP socket for ever.
-pub async fn udp<R: Runtime>(driver: Arc<Driver<R>>, settings: Arc<Settings>, socket: R::Udp) {
+pub async fn udp<R: Runtime>(driver: Arc<Driver<R>>, settings: Arc<Settings>, socket: R::Udp, v4: bool) {
     let socket = Arc::new(socket);
     let mut rng = Rng::new(entropy::u64());
     let mut meter = Meter::new();
-    let mut query = vec![0; MAX_QUERY];
+    let mut batch = Batch::new(v4);
     let mut reply = vec![0; MAX_MESSAGE];
     loop {
-        let (len, from) = match socket.recv_from(&mut query).await {
-            Ok(got) => got,
+        match batch.receive(&*socket).await {
+            Ok(()) => {}
             // An ICMP error of an earlier answer; it says nothing about this socket.
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => continue,
             Err(e) => {
@@ -124,21 +123,35 @@ pub async fn udp<R: Runtime>(driver: Arc<Driver<R>>, settings: Arc<Settings>, so
                 driver.runtime().sleep(PAUSE).await;
                 continue;
             }
-        };
-        let packet = &query[..len];
-        let outcome = meter.around(|| {
-            let snapshot = driver.published();
-            let current = settings.current();
-            let now = Driver::<R>::unix_now().as_secs();
-            answer(&snapshot.view, &current, packet, Transport::Udp, rng.next_u64(), now, &mut reply)
-        });
+        }
+        answer_all(&driver, &settings, &socket, &mut batch, &mut rng, &mut meter, &mut reply);
+        batch.send(&*socket).await;
+    }
+}
+
+/// Answers what a batch holds, from one snapshot.
+fn answer_all<R: Runtime>(
+    driver: &Arc<Driver<R>>,
+    settings: &Arc<Settings>,
+    socket: &Arc<R::Udp>,
+    batch: &mut Batch,
+    rng: &mut Rng,
+    meter: &mut Meter,
+    reply: &mut [u8],
+) {
+    let snapshot = driver.published();
+    let current = settings.current();
+    let now = Driver::<R>::unix_now().as_secs();
+    for at in 0..batch.len() {
+        let (packet, from) = batch.datagram(at);
+        let outcome =
+            meter.around(|| answer(&snapshot.view, &current, packet, Transport::Udp, rng.next_u64(), now, reply));
         match outcome {
-            // A full send buffer loses the answer, as the network may; the client asks again.
-            Outcome::Reply(n) => drop(socket.send_to(&reply[..n], from).await),
+            Outcome::Reply(n) => batch.reply(&reply[..n], from),
             Outcome::Drop => {}
             Outcome::Recurse(recursion) => {
-                let permit = Permit::take(&settings, |s| &s.recursions, MAX_RECURSIONS);
-                let (driver, settings, socket) = (Arc::clone(&driver), Arc::clone(&settings), Arc::clone(&socket));
+                let permit = Permit::take(settings, |s| &s.recursions, MAX_RECURSIONS);
+                let (driver, settings, socket) = (Arc::clone(driver), Arc::clone(settings), Arc::clone(socket));
                 let rt = driver.runtime().clone();
                 rt.spawn(async move {
                     let reply = recurse::run(&driver, &settings, *recursion, permit.is_some()).await;

@@ -18,8 +18,7 @@ pub(super) async fn run<R: Runtime>(
     allowed: bool,
 ) -> Vec<u8> {
     let rt = driver.runtime();
-    loop {
-        let Step::Ask(ask) = recursion.step() else { break };
+    while let Step::Ask(ask) = recursion.step() {
         let Ask { upstream, transport, timeout, .. } = ask;
         let packet = ask.packet.to_vec();
         if !allowed {
