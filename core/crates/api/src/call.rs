@@ -70,6 +70,11 @@ impl<'a> Call<'a> {
         ReadOptions::parse(self.req, self.params, self.config())
     }
 
+    /// The options of what the agent answers itself, and of writes; see [`ReadOptions::plain`].
+    pub(crate) fn plain_options(&self) -> ReadOptions<'a> {
+        ReadOptions::plain(self.req, self.params, self.config())
+    }
+
     /// The options of what does not read the tables, or changes them: another datacenter is refused without headers.
     pub(crate) fn local_options(&self) -> Result<ReadOptions<'a>, Response> {
         let read = self.options()?;

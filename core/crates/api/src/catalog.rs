@@ -1,5 +1,7 @@
 //! `/v1/catalog/...`, reading.
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -17,8 +19,8 @@ use crate::query::{Params, ReadOptions};
 /// Bytes of one row, roughly.
 pub(crate) const ROW: usize = 700;
 
-/// `node-meta=key:value`, all of which a node must have.
-pub(crate) struct NodeMeta(Vec<(Str, Str)>);
+/// `node-meta=key:value`, all of which a node must have. Of several values for a key the last counts.
+pub(crate) struct NodeMeta(BTreeMap<Str, Str>);
 
 impl NodeMeta {
     pub(crate) fn of(params: Params<'_>) -> Self {
@@ -197,17 +199,19 @@ pub(crate) fn node_services(call: &Call<'_>) -> Answer {
 }
 
 fn of_node(call: &Call<'_>, by_id: bool) -> Answer {
-    let name = call.rest_or("Missing node name")?;
+    let asked = call.rest_or("Missing node name")?;
     let read = call.read_options()?;
     let filter = Filter::of(&read, SERVICE)?;
+    // By name or, if there is no such name, by the beginning of an id.
+    let node = call.ctx.view.node(&read.partition, asked).or_else(|| by_id_prefix(call, &read, asked));
+    let name = node.map_or(asked, |node| &*node.name);
     let topic = Topic::NodeServices { tenancy: read.tenancy(), node: name.into() };
     let index = call.ctx.view.index_of(&topic);
     if let Some(wait) = call.wait(&read, index, || vec![topic]) {
         return Ok(wait);
     }
-    let node = call.ctx.view.node(&read.partition, name);
-    let services = call.ctx.view.services_of(read.scope(), name);
-    let services = services.iter().filter(|service| filter.keeps(&***service));
+    let registered = call.ctx.view.services_of(read.scope(), name);
+    let services = registered.iter().filter(|service| filter.keeps(&***service));
     let mut json = call.json(ROW * 2);
     match node {
         None if by_id => json.null(),
@@ -227,6 +231,8 @@ fn of_node(call: &Call<'_>, by_id: bool) -> Answer {
                     json.key_text(&service.id).node_service(service, read.show());
                 }
                 json.close_object();
+            } else if registered.is_empty() {
+                json.null();
             } else {
                 json.open_array();
                 for service in services {
@@ -238,6 +244,13 @@ fn of_node(call: &Call<'_>, by_id: bool) -> Answer {
         }
     }
     call.found(&read, index, Meta::Consistency, json)
+}
+
+/// The only node whose id begins so. An odd last digit is left out, as in Consul, where ids are looked up by bytes.
+fn by_id_prefix<'v>(call: &Call<'v>, read: &ReadOptions<'_>, prefix: &str) -> Option<&'v Arc<Node>> {
+    let even = prefix.get(..prefix.len() & !1)?;
+    let digits = even.bytes().filter(|b| *b != b'-').count();
+    if digits % 2 == 0 { call.ctx.view.node_by_id_prefix(&read.partition, even) } else { None }
 }
 
 /// `GET /v1/catalog/gateway-services/:gateway`: no gateway has services without config entries.

@@ -25,6 +25,12 @@ impl<'a> Params<'a> {
         Self(query)
     }
 
+    /// Whether every name and value is validly encoded.
+    #[must_use]
+    pub fn valid(self) -> bool {
+        !self.0.contains('%') || self.0.split(['&', '=']).all(|part| decode_query(part).is_some())
+    }
+
     /// Names and values in order.
     pub fn iter(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
         self.0.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
@@ -124,10 +130,12 @@ pub struct ReadOptions<'a> {
 }
 
 impl<'a> ReadOptions<'a> {
-    /// Reads them, or says what is wrong in Consul's words.
-    pub fn parse(request: &Request<'a>, params: Params<'a>, config: &Config) -> Result<Self, Response> {
+    /// Those that name what is meant, and the filter. Nothing else is looked at, so nothing can be wrong: what the
+    /// agent answers from its own tables, and every write, is neither stale nor waited for.
+    #[must_use]
+    pub fn plain(request: &Request<'a>, params: Params<'a>, config: &Config) -> Self {
         let (partition, namespace, named) = tenancy(request, params, config);
-        let mut read = Self {
+        Self {
             partition,
             namespace,
             named,
@@ -136,9 +144,14 @@ impl<'a> ReadOptions<'a> {
             cached: false,
             index: 0,
             wait: Duration::ZERO,
-            hash: Cow::Borrowed(""),
-            filter: Cow::Borrowed(""),
-        };
+            hash: params.text("hash"),
+            filter: params.text("filter"),
+        }
+    }
+
+    /// Reads all of them, or says what is wrong in Consul's words.
+    pub fn parse(request: &Request<'a>, params: Params<'a>, config: &Config) -> Result<Self, Response> {
+        let mut read = Self::plain(request, params, config);
         if request.headers.get("cache-control").is_some_and(|value| !cache_control(value)) {
             return Err(Response::text(400, "Invalid Cache-Control header."));
         }
@@ -150,15 +163,19 @@ impl<'a> ReadOptions<'a> {
         if read.cached && read.consistency == Consistency::Consistent {
             return Err(Response::text(400, "Cannot specify ?cached with ?consistent, conflicting semantics."));
         }
+        read.blocking(params)?;
+        Ok(read)
+    }
+
+    /// What to wait for, and how long.
+    pub(crate) fn blocking(&mut self, params: Params<'_>) -> Result<(), Response> {
         if let Some(wait) = params.get("wait").filter(|wait| !wait.is_empty()) {
-            read.wait = duration::parse(&wait).map_err(|_| Response::text(400, "Invalid wait time"))?;
+            self.wait = duration::parse(&wait).map_err(|_| Response::text(400, "Invalid wait time"))?;
         }
         if let Some(index) = params.get("index").filter(|index| !index.is_empty()) {
-            read.index = unsigned(&index).ok_or_else(|| Response::text(400, "Invalid index"))?;
+            self.index = unsigned(&index).ok_or_else(|| Response::text(400, "Invalid index"))?;
         }
-        read.hash = params.text("hash");
-        read.filter = params.text("filter");
-        Ok(read)
+        Ok(())
     }
 
     fn consistency(&mut self, params: Params<'_>) -> Result<(), Response> {

@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 
 use convoke_catalog::command::{Command, Deregister, Register};
 use convoke_catalog::model::{Check, CheckSpec, NamedPort, Proxy, Service, Status, Str, TaggedAddress};
+use convoke_config::definition;
+use convoke_config::definition::proxy::{as_given, validate_kind};
 use serde_json::Value;
 
 use crate::call::{Answer, Call};
@@ -19,7 +21,7 @@ use crate::response::{Outcome, Response};
 
 /// `PUT /v1/catalog/register`
 pub(crate) fn register(call: &Call<'_>) -> Answer {
-    let read = call.options()?;
+    let read = call.plain_options();
     let mut datacenter = Str::default();
     let mut register = first(call.req.body).and_then(|body| decode(&body, &mut datacenter)).map_err(failed)?;
     in_this(call, &datacenter)?;
@@ -43,7 +45,7 @@ pub(crate) fn register(call: &Call<'_>) -> Answer {
 
 /// `PUT /v1/catalog/deregister`
 pub(crate) fn deregister(call: &Call<'_>) -> Answer {
-    let read = call.options()?;
+    let read = call.plain_options();
     let mut datacenter = Str::default();
     let mut deregister = Deregister::default();
     deregister.tenancy.partition = Str::default();
@@ -91,36 +93,23 @@ pub(crate) fn complete(service: &mut Service) -> Result<(), String> {
     if service.weight_passing == 0 {
         (service.weight_passing, service.weight_warning) = (1, 1);
     }
-    let mut wrong: Vec<&str> = Vec::new();
-    if &*service.kind == "connect-proxy" {
-        if service.proxy.as_ref().is_none_or(|proxy| proxy.destination_service_name.trim().is_empty()) {
-            wrong.push("Proxy.DestinationServiceName must be non-empty for Connect proxy services");
-        }
-        if service.port == 0 && service.socket_path.is_empty() {
-            wrong.push("Port must be set for a Connect proxy");
-        }
-        if service.connect_native {
-            wrong.push("A Proxy cannot also be Connect Native, only typical services");
-        }
-    }
-    if wrong.is_empty() { Ok(()) } else { Err(several(&wrong)) }
-}
-
-/// Errors as a list.
-fn several(wrong: &[&str]) -> String {
-    let mut out =
-        if wrong.len() == 1 { "1 error occurred:".to_string() } else { format!("{} errors occurred:", wrong.len()) };
-    for one in wrong {
-        out.push_str("\n\t* ");
-        out.push_str(one);
-    }
-    out.push_str("\n\n");
-    out
+    let reachable = service.port != 0 || !service.ports.is_empty() || !service.socket_path.is_empty();
+    let proxy = service.proxy.as_deref().map(|proxy| definition::Proxy {
+        destination_service_name: proxy.destination_service_name.to_string(),
+        destination_service_id: proxy.destination_service_id.to_string(),
+        local_service_address: proxy.local_service_address.to_string(),
+        local_service_port: proxy.local_service_port,
+        upstreams: proxy.upstreams.to_string(),
+        expose: proxy.expose.to_string(),
+        ..definition::Proxy::default()
+    });
+    validate_kind(&service.kind, reachable, service.connect_native, proxy.as_ref())
 }
 
 /// Whether an address means every interface.
 pub(crate) fn unspecified(address: &str) -> bool {
-    address.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
+    let inside = address.strip_prefix('[').and_then(|address| address.strip_suffix(']'));
+    inside.unwrap_or(address).parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }
 
 /// The kind of a check that an external monitor runs.
@@ -205,6 +194,8 @@ fn decode_deregister(body: &Value, into: &mut Deregister, datacenter: &mut Str) 
         "node" => text(value, "DeregisterRequest.Node", &mut into.node),
         "serviceid" => text(value, "DeregisterRequest.ServiceID", &mut service),
         "checkid" => text(value, "DeregisterRequest.CheckID", &mut check),
+        // Known, and of no use: nodes are known by name.
+        "address" => text(value, "DeregisterRequest.Address", &mut Str::default()),
         "namespace" => text(value, "DeregisterRequest.Namespace", &mut into.tenancy.namespace),
         "partition" => text(value, "DeregisterRequest.Partition", &mut into.tenancy.partition),
         "token" | "peername" => text(value, "DeregisterRequest.Token", &mut Str::default()),
@@ -341,7 +332,9 @@ fn decode_proxy(value: &Value) -> Decoded<Option<Proxy>> {
         "transparentproxy" | "localservicesocketpath" | "envoyextensions" | "accesslogs" | "mutualtlsmode" => Ok(true),
         _ => Ok(false),
     })?;
-    Ok(Some(proxy))
+    let parts = as_given(&proxy.upstreams, &proxy.expose, &proxy.mesh_gateway).map_err(|why| why.message)?;
+    let [upstreams, expose, mesh_gateway] = parts.map(Str::from);
+    Ok(Some(Proxy { upstreams, expose, mesh_gateway, ..proxy }))
 }
 
 pub(crate) fn decode_check(value: &Value) -> Decoded<Check> {

@@ -78,6 +78,10 @@ fn pretty(config: &Config, req: &Request<'_>) -> bool {
 }
 
 fn serve(call: &Call<'_>, route: &Route, path: &str) -> Answer {
+    // As Consul answers a query that cannot be decoded. To look past such a parameter would be to answer another question.
+    if !call.params.valid() {
+        return Err(Response::empty(500));
+    }
     let http = &call.config().http;
     if http.block_endpoints.iter().any(|blocked| path.starts_with(blocked.as_str())) {
         return Err(Response::text(403, "Endpoint is blocked by agent configuration"));

@@ -75,7 +75,7 @@ fn everything_a_service_can_have() {
               "TaggedAddresses":{"lan":{"Address":"1.2.3.4","Port":3}},"Weights":{"Passing":5,"Warning":2},
               "EnableTagOverride":true,
               "Proxy":{"DestinationServiceName":"web","LocalServicePort":9,"Config":{"a": 1},
-                "Upstreams":[{"DestinationName":"db"}],"MeshGateway":{"Mode":"local"}},
+                "Upstreams":[{"destination_name":"db","LocalBindPort":5}],"MeshGateway":{"Mode":"local"}},
               "Connect":{"Native":false}, "CreateIndex": 5},
             "Check":{"CheckID":"ck","Name":"ck","ServiceID":"f1","Definition":{"HTTP":"http://x","Header":{"A":["b"]},
               "Method":"PUT","Body":"bb","TLSSkipVerify":true,"TCP":"a:1","Interval":"10s","Timeout":"1m30s",
@@ -89,7 +89,8 @@ fn everything_a_service_can_have() {
             r#""TaggedAddresses":{"lan":{"Address":"1.2.3.4","Port":3}},"Meta":{},"Port":7,"#,
             r#""Weights":{"Passing":5,"Warning":2},"EnableTagOverride":true,"#,
             r#""Proxy":{"DestinationServiceName":"web","LocalServicePort":9,"Config":{"a":1},"#,
-            r#""Upstreams":[{"DestinationName":"db"}],"MeshGateway":{"Mode":"local"},"Expose":{}},"Connect":{},"#
+            r#""Upstreams":[{"DestinationType":"","DestinationName":"db","Datacenter":"","LocalBindPort":5,"#,
+            r#""Config":null,"MeshGateway":{}}],"MeshGateway":{"Mode":"local"},"Expose":{}},"Connect":{},"#
         ),
         concat!(
             r#""Status":"critical","Notes":"","Output":"","ServiceID":"f1","ServiceName":"full","ServiceTags":[],"#,

@@ -7,6 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod decode;
+pub mod proxy;
 mod validate;
 
 pub(crate) use decode::flatten;
@@ -102,11 +103,11 @@ pub struct Proxy {
     pub local_service_port: u16,
     /// JSON object, or empty.
     pub config: String,
-    /// JSON array, or empty.
+    /// JSON array with members in Consul's spelling, empty ones left out; or empty.
     pub upstreams: String,
-    /// JSON object, or empty.
+    /// The same, an object.
     pub mesh_gateway: String,
-    /// JSON object, or empty.
+    /// The same.
     pub expose: String,
     /// `direct`, `transparent` or empty.
     pub mode: String,

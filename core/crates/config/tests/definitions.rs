@@ -193,6 +193,8 @@ fn bad_checks() {
             r#"{"Name":"x","TTL":"5s","FailuresBeforeWarning":2}"#,
             "Invalid check: FailuresBeforeWarning can't be higher than FailuresBeforeCritical",
         ),
+        (r#"{"Name":"x","TTL":"5s","CheckID":"i"}"#, "Request decode failed: json: unknown field \"CheckID\""),
+        (r#"{"Name":"x","alias_node":"i"}"#, "Request decode failed: json: unknown field \"alias_node\""),
         ("{", "Request decode failed: unexpected end of JSON input"),
     ] {
         assert_eq!(check(body).expect_err(body), message, "{body}");
@@ -200,7 +202,7 @@ fn bad_checks() {
     for (body, ttl) in [
         (r#"{"Name":"x","TTL":5000000000,"ID":"i","ServiceID":"s"}"#, 5),
         (r#"{"name":"x","ttl":"5s","id":"i","service_id":"s"}"#, 5),
-        (r#"{"Name":"x","TTL":"5s","CheckID":"i","serviceid":"s","Header":null,"AliasNode":null}"#, 5),
+        (r#"{"Name":"x","TTL":"5s","Id":"i","serviceid":"s","Header":null,"AliasNode":null}"#, 5),
     ] {
         let check = check(body).unwrap_or_else(|e| panic!("{body}: {e}"));
         assert_eq!((check.ttl, check.id.as_str(), check.service_id.as_str()), (Duration::from_secs(ttl), "i", "s"));

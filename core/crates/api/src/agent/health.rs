@@ -100,7 +100,7 @@ fn answer(status: u16, reason: impl Into<String>, json: Json) -> Answer {
 
 /// `GET /v1/agent/health/service/id/:id`
 pub(crate) fn by_id(call: &Call<'_>) -> Answer {
-    let read = call.options()?;
+    let read = call.plain_options();
     if call.rest.is_empty() {
         return Err(Response::text(500, "Bad request: Missing serviceID"));
     }
@@ -130,7 +130,7 @@ pub(crate) fn by_id(call: &Call<'_>) -> Answer {
 
 /// `GET /v1/agent/health/service/name/:name`
 pub(crate) fn by_name(call: &Call<'_>) -> Answer {
-    let read = call.options()?;
+    let read = call.plain_options();
     if call.rest.is_empty() {
         return Err(Response::text(500, "Bad request: Missing service Name"));
     }

@@ -1,14 +1,14 @@
 //! Services and checks of this agent.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use convoke_catalog::model::{Service, Tenancy};
 
 use crate::call::{Answer, Call};
-use crate::filter::Filter;
 use crate::filter::schema::{CHECK, SERVICE};
+use crate::filter::{Filter, Unusable};
 use crate::json::Json;
 use crate::json::rows::Show;
 use crate::query::ReadOptions;
@@ -19,14 +19,10 @@ pub(super) fn within(read: &ReadOptions<'_>, tenancy: &Tenancy) -> bool {
     *tenancy.namespace == *read.namespace && *tenancy.partition == *read.partition
 }
 
-fn filter(read: &ReadOptions<'_>, schema: crate::filter::schema::Schema) -> Result<Filter, Response> {
-    Filter::compile(&read.filter, schema).map_err(|why| Response::text(500, why))
-}
-
 /// `GET /v1/agent/services`
 pub(crate) fn services(call: &Call<'_>) -> Answer {
-    let read = call.options()?;
-    let filter = filter(&read, SERVICE)?;
+    let read = call.plain_options();
+    let filter = Filter::compile(&read.filter, SERVICE).map_err(|why| Response::text(500, why.to_string()))?;
     let mut json = call.json(1024);
     json.open_object();
     for (id, service) in call.ctx.agent.services.iter() {
@@ -40,8 +36,12 @@ pub(crate) fn services(call: &Call<'_>) -> Answer {
 
 /// `GET /v1/agent/checks`
 pub(crate) fn checks(call: &Call<'_>) -> Answer {
-    let read = call.options()?;
-    let filter = filter(&read, CHECK)?;
+    let read = call.plain_options();
+    // An expression that can be read but makes no sense for checks is told without the usual introduction.
+    let filter = Filter::compile(&read.filter, CHECK).map_err(|why| match why {
+        Unusable::Senseless(why) => Response::text(500, why),
+        why @ Unusable::Unreadable(_) => Response::text(500, why.to_string()),
+    })?;
     let mut json = call.json(1024);
     json.open_object();
     for (id, check) in call.ctx.agent.checks.iter() {
@@ -55,7 +55,8 @@ pub(crate) fn checks(call: &Call<'_>) -> Answer {
 
 /// `GET /v1/agent/service/:id`, which waits while `hash` is that of the answer.
 pub(crate) fn service(call: &Call<'_>) -> Answer {
-    let read = call.options()?;
+    let mut read = call.plain_options();
+    read.blocking(call.params)?;
     let found = call.ctx.agent.services.get(call.rest).filter(|service| within(&read, &service.row.tenancy));
     let Some(service) = found else {
         return Err(Response::text(404, format!("unknown service ID: {}", call.rest)));

@@ -37,13 +37,14 @@ fn place(read: &ReadOptions<'_>, namespace: &mut String, partition: &mut String)
 
 /// `PUT /v1/agent/service/register`. A definition inside a lone `service`, as files have it, is taken, too.
 pub(crate) fn register_service(call: &Call<'_>) -> Answer {
-    let read = call.options()?;
+    let read = call.plain_options();
     let body = unwrapped(tree(call.req.body)?);
     let mut service = decode_service(&body, Origin::Http).map_err(|why| refused(&why))?;
     service.validate_registration().map_err(|why| Response::text(400, why))?;
     place(&read, &mut service.namespace, &mut service.partition);
     let replace = call.params.get("replace-existing-checks");
-    let replace_existing_checks = replace.is_some_and(|value| value.is_empty() || boolean(&value).unwrap_or(false));
+    // No other spelling of yes counts, as in Consul: a typo must not take checks away.
+    let replace_existing_checks = replace.is_some_and(|value| matches!(&*value, "" | "true"));
     change(AgentRequest::RegisterService { service: Box::new(service), replace_existing_checks })
 }
 
@@ -67,7 +68,6 @@ fn unwrapped(body: Value) -> Value {
 
 /// `PUT /v1/agent/service/deregister/:id`
 pub(crate) fn deregister_service(call: &Call<'_>) -> Answer {
-    call.options()?;
     if !call.rest.is_empty() {
         return change(AgentRequest::DeregisterService { id: call.rest.to_string() });
     }
@@ -81,7 +81,6 @@ pub(crate) fn deregister_service(call: &Call<'_>) -> Answer {
 pub(crate) fn deregister_by_body(call: &Call<'_>) -> Answer {
     const HELP: &str = "ServiceID missing: put it in the path, /v1/agent/service/deregister/<id>, or send a definition \
 with an id or a name";
-    call.options()?;
     let body = unwrapped(tree(call.req.body).map_err(|_| Response::text(400, HELP))?);
     let member = |wanted: &str| {
         let Data::Object(members) = &body.data else { return None };
@@ -123,7 +122,7 @@ pub(crate) fn node_maintenance(call: &Call<'_>) -> Answer {
 
 /// `PUT /v1/agent/check/register`
 pub(crate) fn register_check(call: &Call<'_>) -> Answer {
-    let read = call.options()?;
+    let read = call.plain_options();
     let mut check = decode_check(&tree(call.req.body)?, Origin::Http).map_err(|why| refused(&why))?;
     check.validate_registration().map_err(|why| Response::text(400, why))?;
     place(&read, &mut check.namespace, &mut check.partition);

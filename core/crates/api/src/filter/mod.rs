@@ -6,7 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use regex::{Regex, RegexBuilder};
@@ -24,6 +24,16 @@ use schema::{Kind, Schema};
 
 /// A compiled pattern takes at most so many bytes.
 const REGEX_SIZE: usize = 1 << 20;
+
+/// Why a filter cannot be used, as users see it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Failed to create boolean expression evaluator: {0}")]
+pub(crate) enum Unusable {
+    /// It is no expression.
+    Unreadable(String),
+    /// It names or asks what the list does not have.
+    Senseless(String),
+}
 
 /// A filter, ready to use. The default keeps everything.
 #[derive(Debug, Default)]
@@ -49,16 +59,16 @@ enum Operand {
 impl Filter {
     /// The filter of a read of the tables.
     pub(crate) fn of(read: &ReadOptions<'_>, schema: Schema) -> Result<Self, Response> {
-        Self::compile(&read.filter, schema).map_err(refused)
+        Self::compile(&read.filter, schema).map_err(|why| refused(why.to_string()))
     }
 
-    /// The filter of this text; the error is what the user sees.
-    pub(crate) fn compile(text: &str, schema: Schema) -> Result<Self, String> {
+    /// The filter of this text.
+    pub(crate) fn compile(text: &str, schema: Schema) -> Result<Self, Unusable> {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let checked = parse(text).and_then(|expr| check(expr, schema));
-        checked.map(|c| Self(Some(c))).map_err(|why| format!("Failed to create boolean expression evaluator: {why}"))
+        let expr = parse(text).map_err(Unusable::Unreadable)?;
+        check(expr, schema).map(|checked| Self(Some(checked))).map_err(Unusable::Senseless)
     }
 
     /// It keeps everything.

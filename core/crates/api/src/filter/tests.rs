@@ -56,6 +56,7 @@ fn instances() -> [Instance; 2] {
 fn kept(text: &str) -> Option<String> {
     let filter = Filter::compile(text, INSTANCE);
     if let Err(why) = &filter {
+        let why = why.to_string();
         assert!(why.starts_with("Failed to create boolean expression evaluator: "), "{why}");
     }
     let filter = filter.ok()?;
@@ -189,7 +190,8 @@ fn nonsense_is_refused() {
         assert_eq!(kept(text), None, "{text}");
     }
     let why = Filter::compile("Bogus == 1", NODE).unwrap_err();
-    assert_eq!(why, "Failed to create boolean expression evaluator: Selector \"Bogus\" is not valid");
+    assert_eq!(why, Unusable::Senseless("Selector \"Bogus\" is not valid".into()));
+    assert_eq!(why.to_string(), "Failed to create boolean expression evaluator: Selector \"Bogus\" is not valid");
 }
 
 #[test]

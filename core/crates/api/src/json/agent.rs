@@ -33,7 +33,7 @@ impl Json {
             self.key("ContentHash").text(hash);
         }
         if service.kind.ends_with("-proxy") || service.kind.ends_with("-gateway") {
-            self.key("Proxy").proxy(service.proxy.as_deref());
+            self.key("Proxy").proxy(service.proxy.as_deref(), true);
         }
         if service.connect_native {
             self.key("Connect").open_object();

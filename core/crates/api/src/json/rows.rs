@@ -3,10 +3,13 @@
 //! who asked by namespace.
 
 use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use convoke_catalog::group::Instance;
 use convoke_catalog::model::{Check, CheckSpec, KvEntry, Node, Proxy, Service, Str, TaggedAddress};
 use convoke_config::duration;
+use serde_json::Value;
 
 use super::Json;
 
@@ -64,8 +67,9 @@ impl Json {
         self.close_object();
     }
 
-    /// Proxy configuration; a service without one has an almost empty one.
-    pub fn proxy(&mut self, proxy: Option<&Proxy>) {
+    /// Proxy configuration; a service without one has an almost empty one. `brief`: what is empty is left out of
+    /// upstreams, as the agent does, and shown in what is exposed.
+    pub fn proxy(&mut self, proxy: Option<&Proxy>, brief: bool) {
         self.open_object();
         if let Some(proxy) = proxy {
             self.optional("DestinationServiceName", &proxy.destination_service_name);
@@ -75,23 +79,68 @@ impl Json {
                 self.key("LocalServicePort").u64(proxy.local_service_port.into());
             }
             self.optional("Mode", &proxy.mode);
-            for (name, text) in [("Config", &proxy.config), ("Upstreams", &proxy.upstreams)] {
-                if !text.is_empty() {
-                    self.key(name).raw(text);
-                }
+            if !matches!(&*proxy.config, "" | "{}") {
+                self.key("Config").raw(&proxy.config);
+            }
+            if !proxy.upstreams.is_empty() {
+                self.key("Upstreams").upstreams(&proxy.upstreams, brief);
             }
         }
         let (gateway, expose) = proxy.map_or(("", ""), |proxy| (&*proxy.mesh_gateway, &*proxy.expose));
-        for (name, text) in [("MeshGateway", gateway), ("Expose", expose)] {
-            self.key(name);
-            if text.is_empty() {
-                self.open_object();
-                self.close_object();
-            } else {
-                self.raw(text);
+        self.key("MeshGateway").raw_object(gateway);
+        self.key("Expose");
+        match serde_json::from_str::<Value>(expose) {
+            Ok(Value::Object(mut members)) if brief => {
+                let paths = members.get_mut("Paths").and_then(Value::as_array_mut);
+                for path in paths.into_iter().flatten().filter_map(Value::as_object_mut) {
+                    path.entry("ParsedFromCheck").or_insert(Value::Bool(false));
+                }
+                self.raw(&Value::Object(members).to_string());
             }
+            _ => self.raw_object(expose),
         }
         self.close_object();
+    }
+
+    /// Upstreams as they are kept, with what Consul shows of those that say little.
+    fn upstreams(&mut self, text: &str, brief: bool) {
+        // Each member in its place, and what stands there if it says nothing.
+        const MEMBERS: [(&str, Option<&str>); 12] = [
+            ("DestinationType", Some("\"\"")),
+            ("DestinationNamespace", None),
+            ("DestinationPartition", None),
+            ("DestinationPeer", None),
+            ("DestinationName", Some("\"\"")),
+            ("Datacenter", Some("\"\"")),
+            ("LocalBindAddress", None),
+            ("LocalBindPort", Some("0")),
+            ("LocalBindSocketPath", None),
+            ("LocalBindSocketMode", None),
+            ("Config", Some("null")),
+            ("MeshGateway", Some("{}")),
+        ];
+        let items = match serde_json::from_str(text) {
+            Ok(Value::Array(items)) => items,
+            _ => Vec::new(),
+        };
+        self.open_array();
+        for upstream in items.iter().filter_map(Value::as_object) {
+            self.item().open_object();
+            for (name, default) in MEMBERS {
+                match (upstream.get(name), default) {
+                    (Some(value), _) => self.key(name).raw(&value.to_string()),
+                    (None, Some(default)) if !brief || name == "MeshGateway" => self.key(name).raw(default),
+                    (None, _) => {}
+                }
+            }
+            self.close_object();
+        }
+        self.close_array();
+    }
+
+    /// An object that was kept as text; empty for none.
+    fn raw_object(&mut self, text: &str) {
+        self.raw(if text.is_empty() { "{}" } else { text });
     }
 
     /// `{}` or `{"Native": true}`
@@ -158,7 +207,7 @@ impl Json {
         self.endpoints(service);
         self.key("Weights").weights(service);
         self.key("EnableTagOverride").bool(service.enable_tag_override);
-        self.key("Proxy").proxy(service.proxy.as_deref());
+        self.key("Proxy").proxy(service.proxy.as_deref(), false);
         self.key("Connect").connect(service);
         self.namespace(show);
         self.key("CreateIndex").u64(service.indexes.create);
@@ -203,7 +252,7 @@ impl Json {
         }
         self.optional("ServiceSocketPath", &service.socket_path);
         self.key("ServiceEnableTagOverride").bool(service.enable_tag_override);
-        self.key("ServiceProxy").proxy(service.proxy.as_deref());
+        self.key("ServiceProxy").proxy(service.proxy.as_deref(), false);
         self.key("ServiceConnect").connect(service);
         self.namespace(show);
         self.key("CreateIndex").u64(service.indexes.create);

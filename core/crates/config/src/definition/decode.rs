@@ -3,7 +3,7 @@
 //! Both take types as they are and names in any case. In files names have underscores, but for a few, and durations are text; the HTTP API
 //! knows more spellings, and durations as nanoseconds, too.
 
-use super::{CheckDefinition, Connect, Proxy, ServiceAddress, ServiceDefinition, ServicePort, Weights};
+use super::{CheckDefinition, Connect, Proxy, ServiceAddress, ServiceDefinition, ServicePort, Weights, proxy};
 use crate::duration;
 use crate::value::{Data, Object, Position, Value};
 use crate::weak;
@@ -188,15 +188,26 @@ macro_rules! probe_fields {
 }
 
 const STANDALONE: Fields = probe_fields! {
-    ("id", &["checkid", "check_id"]),
+    ("id", &[]),
     ("service_id", &["serviceid"]),
     ("token", &[]),
 };
 
 const INLINE: Fields = probe_fields! {
-    ("id", &["\0", "checkid", "check_id"]),
-    ("ignored", &["\0", "service_id"]),
+    ("id", &["\0", "checkid"]),
+    ("ignored", &["\0", "serviceid", "service_id"]),
 };
+
+/// Names that requests, unlike files, must write without underscores.
+const FILES_ONLY: &[&str] = &[
+    "alias_node",
+    "alias_service",
+    "failures_before_critical",
+    "grpc_use_tls",
+    "mesh_gateway",
+    "output_max_size",
+    "success_before_passing",
+];
 
 const PROXY: Fields = &[
     ("config", &[]),
@@ -296,7 +307,10 @@ impl Reader {
         if matches!(value.data, Data::Null) {
             return Ok(());
         }
-        for (name, member) in self.object(value)? {
+        // In the order they were written: of two spellings of a field the last counts.
+        let mut members: Vec<_> = self.object(value)?.into_iter().collect();
+        members.sort_by_key(|(_, member)| member.at);
+        for (name, member) in members {
             let Some(field) = self.find(&name, fields) else {
                 return Err(self.unknown(&name, member.at, fields));
             };
@@ -315,7 +329,9 @@ impl Reader {
                 // A leading NUL says that the field's own name is no spelling of it.
                 let own = more.first() != Some(&"\0");
                 match self.origin {
-                    Origin::Http => (own && *field == lower) || more.contains(&lower.as_str()),
+                    Origin::Http => {
+                        (own && *field == lower && !FILES_ONLY.contains(field)) || more.contains(&lower.as_str())
+                    }
                     Origin::File => {
                         (*field == lower && !NOT_IN_FILES.contains(field))
                             || SPELLED_IN_FILES.contains(&(*field, lower.as_str()))
@@ -403,6 +419,14 @@ impl Reader {
         self.read(name, value, "string", strict, weak::text)
     }
 
+    /// In lists and maps of requests `null` is the empty text.
+    fn text_or_null(self, name: &str, value: &Value) -> Outcome<String> {
+        match (self.origin, &value.data) {
+            (Origin::Http, Data::Null) => Ok(String::new()),
+            _ => self.text(name, value),
+        }
+    }
+
     fn boolean(self, name: &str, value: &Value) -> Outcome<bool> {
         let strict = match value.data {
             Data::Bool(b) => Some(b),
@@ -441,20 +465,22 @@ impl Reader {
                 decode: true,
                 message: error.to_string(),
             }),
-            _ => self.read(name, value, "duration", None, weak::nanos),
+            // A request may hold anything there, and means nothing by it.
+            (Origin::Http, _) => Ok(0),
+            (Origin::File, _) => self.read(name, value, "duration", None, weak::nanos),
         }
     }
 
     fn texts(self, name: &str, value: &Value) -> Outcome<Vec<String>> {
         match (self.origin, &value.data) {
-            (Origin::Http, Data::List(items)) => items.iter().map(|item| self.text(name, item)).collect(),
+            (Origin::Http, Data::List(items)) => items.iter().map(|item| self.text_or_null(name, item)).collect(),
             _ => self.read(name, value, "a list of strings", None, weak::texts),
         }
     }
 
     fn pairs(self, name: &str, value: &Value) -> Outcome<BTreeMap<String, String>> {
         let object = self.object(value).map_err(|_| self.field_shape(name, "a block", value))?;
-        object.into_iter().map(|(key, member)| Ok((key, self.text(name, &member.value)?))).collect()
+        object.into_iter().map(|(key, member)| Ok((key, self.text_or_null(name, &member.value)?))).collect()
     }
 
     fn headers(self, name: &str, value: &Value) -> Outcome<BTreeMap<String, Vec<String>>> {
@@ -520,7 +546,11 @@ impl Reader {
         self.members(value, fields, |field, name, value| {
             match field {
                 "native" => connect.native = self.boolean(name, value)?,
-                _ => connect.sidecar_service = self.free(value, false),
+                _ => {
+                    // Read for its faults; what it lacks comes from the service, once that is registered.
+                    decode_service(value, self.origin)?;
+                    connect.sidecar_service = self.free(value, false);
+                }
             }
             Ok(())
         })?;
@@ -535,10 +565,12 @@ impl Reader {
                 "destination_service_id" => proxy.destination_service_id = self.text(name, value)?,
                 "local_service_address" => proxy.local_service_address = self.text(name, value)?,
                 "local_service_port" => proxy.local_service_port = self.port(name, value)?,
-                "config" => proxy.config = self.free(value, false),
-                "upstreams" => proxy.upstreams = self.free(value, true),
-                "mesh_gateway" => proxy.mesh_gateway = self.free(value, false),
-                "expose" => proxy.expose = self.free(value, false),
+                "config" => {
+                    proxy.config = Some(self.free(value, false)).filter(|text| text != "{}").unwrap_or_default();
+                }
+                "upstreams" => proxy.upstreams = proxy::upstreams(value, self.origin)?,
+                "mesh_gateway" => proxy.mesh_gateway = proxy::mesh_gateway(value, self.origin)?,
+                "expose" => proxy.expose = proxy::expose(value, self.origin)?,
                 "mode" => proxy.mode = self.text(name, value)?,
                 _ => {}
             }

@@ -1,5 +1,6 @@
 //! What a definition may say, in the words of Consul's HTTP API.
 
+use super::proxy::validate_kind;
 use super::{CheckDefinition, ServiceDefinition, Weights};
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -24,11 +25,11 @@ impl CheckDefinition {
         !self.alias_node.is_empty() || !self.alias_service.is_empty()
     }
 
-    /// Runs at an interval.
+    /// Runs at an interval. A container alone is nothing to run.
     #[must_use]
     pub fn is_interval(&self) -> bool {
         self.is_script()
-            || [&self.http, &self.tcp, &self.udp, &self.grpc, &self.h2ping, &self.os_service, &self.docker_container_id]
+            || [&self.http, &self.tcp, &self.udp, &self.grpc, &self.h2ping, &self.os_service]
                 .iter()
                 .any(|target| !target.is_empty())
     }
@@ -89,15 +90,19 @@ impl ServiceDefinition {
         }
         validate_meta(&self.meta).map_err(|reason| format!("Invalid Service Meta: {reason}"))?;
         self.validate_ports()?;
+        let native = self.connect.as_ref().is_some_and(|connect| connect.native);
+        let reachable = self.port != 0 || !self.ports.is_empty() || !self.socket_path.is_empty();
+        validate_kind(&self.kind, reachable, native, self.proxy.as_ref())?;
         for check in &self.checks {
             check.validate().map_err(|reason| format!("Invalid check: {reason}"))?;
         }
         Ok(())
     }
 
-    /// An address that no one can connect to: `0.0.0.0` or `::`.
+    /// An address that no one can connect to: `0.0.0.0`, `::` or `[::]`.
     pub(crate) fn has_invalid_address(&self) -> bool {
-        self.address.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified())
+        let inside = self.address.strip_prefix('[').and_then(|address| address.strip_suffix(']'));
+        inside.unwrap_or(&self.address).parse().is_ok_and(|ip: IpAddr| ip.is_unspecified())
     }
 
     fn validate_ports(&self) -> Result<(), String> {
