@@ -76,13 +76,13 @@ impl ScriptPolicy {
 pub fn kind_name(definition: &CheckDefinition) -> &'static str {
     let d = definition;
     match () {
-        () if is_alias(d) => "alias",
-        () if !d.docker_container_id.is_empty() => "docker",
-        () if !d.args.is_empty() => "script",
+        () if !d.grpc.is_empty() => "grpc",
         () if !d.http.is_empty() => "http",
         () if !d.tcp.is_empty() => "tcp",
+        () if is_alias(d) => "alias",
+        () if !d.docker_container_id.is_empty() && !d.args.is_empty() => "docker",
+        () if !d.args.is_empty() => "script",
         () if !d.udp.is_empty() => "udp",
-        () if !d.grpc.is_empty() => "grpc",
         () if !d.h2ping.is_empty() => "h2ping",
         () if !d.os_service.is_empty() => "os_service",
         () if !d.ttl.is_zero() => "ttl",
@@ -100,24 +100,7 @@ fn is_alias(definition: &CheckDefinition) -> bool {
 ///
 /// A 400.
 pub fn validate(definition: &CheckDefinition) -> Result<(), Refusal> {
-    let kind = kind_name(definition);
-    let probed = !matches!(kind, "" | "alias" | "ttl");
-    let wrong = if kind == "alias" && !definition.ttl.is_zero() {
-        "TTL must be not be set for Alias checks"
-    } else if kind == "alias" && !definition.interval.is_zero() {
-        "Interval must be not be set for Alias checks"
-    } else if probed && definition.interval.is_zero() {
-        "Interval must be > 0 for Script, HTTP, or TCP checks"
-    } else if kind == "docker" && definition.args.is_empty() {
-        "Args must be set for Docker checks"
-    } else if !definition.interval.is_zero() && !definition.ttl.is_zero() {
-        "Interval and TTL cannot both be specified"
-    } else if kind.is_empty() {
-        "TTL must be > 0 for TTL checks"
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::new(400, alloc::format!("Invalid check: {wrong}")))
+    definition.validate().map_err(|wrong| Refusal::new(400, alloc::format!("Invalid check: {wrong}")))
 }
 
 /// What a definition asks for. `output_limit`: the agent's default.
@@ -206,13 +189,20 @@ mod tests {
                 CheckDefinition { alias_service: "x".to_string(), ttl: s(5), ..CheckDefinition::default() },
                 "TTL must be not be set for Alias checks",
             ),
-            (definition(|d| d.alias_node = "x".to_string()), "Interval must be not be set for Alias checks"),
-            (definition(|d| d.docker_container_id = "x".to_string()), "Args must be set for Docker checks"),
+            (
+                definition(|d| {
+                    d.alias_node = "x".to_string();
+                    d.tcp = "h:1".to_string();
+                }),
+                "Interval cannot be set for Alias checks",
+            ),
+            (definition(|d| d.docker_container_id = "x".to_string()), "TTL must be > 0 for TTL checks"),
         ];
         for (bad, text) in cases {
             assert_eq!(validate(&bad), Err(Refusal::new(400, alloc::format!("Invalid check: {text}"))));
         }
         assert_eq!(validate(&definition(|d| d.tcp = "h:1".to_string())), Ok(()));
+        assert_eq!(validate(&definition(|d| d.alias_node = "x".to_string())), Ok(()));
         assert_eq!(validate(&CheckDefinition { ttl: s(1), ..CheckDefinition::default() }), Ok(()));
     }
 

@@ -5,6 +5,7 @@
 //! schedule and to sync.
 //!
 //! * `rows`: from definitions to catalog rows. * `maintenance`: the two maintenance modes.
+//! * `sidecar`: proxies registered along with their service.
 //! * [`persist`]: the files that make API registrations survive a restart.
 
 use alloc::borrow::ToOwned as _;
@@ -23,10 +24,12 @@ use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 mod maintenance;
 pub mod persist;
 pub(crate) mod rows;
+mod sidecar;
 #[cfg(test)]
 mod tests;
 
 pub use maintenance::{NODE_MAINTENANCE, SERVICE_MAINTENANCE, is_maintenance};
+pub use sidecar::{sidecar_id, wants_sidecar};
 
 /// What happened to the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,7 +221,7 @@ impl Local {
         Ok(())
     }
 
-    /// Removes a service and its checks; whether it was there.
+    /// Removes a service, its checks and the sidecar that was registered along with it; whether it was there.
     pub fn deregister_service(&mut self, id: &str, changes: &mut Vec<Change>) -> bool {
         let Some(service) = self.services.get(id).cloned() else { return false };
         for check in self.of_service.get(id).cloned().unwrap_or_default() {
@@ -228,6 +231,9 @@ impl Local {
         self.revision += 1;
         let what = What::ServiceGone { from_file: service.from_file };
         changes.push(Change { id: Arc::clone(&service.row.id), tenancy: service.row.tenancy.clone(), what });
+        if let Some(sidecar) = self.sidecar_of(id) {
+            self.deregister_service(&sidecar, changes);
+        }
         true
     }
 

@@ -163,6 +163,13 @@ fn from_config(config: &Config, loaded: &mut Loaded) -> Vec<String> {
         match admit_service(config, service, true) {
             Ok(()) => {
                 loaded.local.register_service(service.clone(), true, Unnamed::Stay, &mut loaded.changes);
+                match admitted_sidecar(config, &loaded.local, service, true) {
+                    Ok(Some(sidecar)) => {
+                        loaded.local.register_service(sidecar, true, Unnamed::Stay, &mut loaded.changes);
+                    }
+                    Ok(None) => {}
+                    Err(why) => problems.push(format!("Failed to register the sidecar of {:?}: {why}", service.name)),
+                }
             }
             Err(why) => problems.push(format!("Failed to register service {:?}: {why}", service.name)),
         }
@@ -191,14 +198,22 @@ pub(super) fn admit_service(
     if service.name.is_empty() {
         return Err(Refusal::new(400, "Missing service name"));
     }
-    if service.connect.as_ref().is_some_and(|connect| !connect.sidecar_service.is_empty()) {
-        return Err(Refusal::new(
-            400,
-            "connect.sidecar_service is not supported in this version; register the proxy as a service of kind \
-             connect-proxy instead",
-        ));
-    }
     rows::checks_of_service(service).iter().try_for_each(|check| admit_check(config, check, from_file))
+}
+
+/// The sidecar that a service asks for, if that may be registered, too.
+pub(super) fn admitted_sidecar(
+    config: &Config,
+    local: &Local,
+    service: &convoke_config::definition::ServiceDefinition,
+    from_file: bool,
+) -> Result<Option<convoke_config::definition::ServiceDefinition>, Refusal> {
+    let ports = &config.ports;
+    let sidecar = local.sidecar(service, ports.sidecar_min_port..=ports.sidecar_max_port)?;
+    if let Some(sidecar) = &sidecar {
+        admit_service(config, sidecar, from_file)?;
+    }
+    Ok(sidecar)
 }
 
 /// Whether a check may be registered.

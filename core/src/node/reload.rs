@@ -13,8 +13,8 @@ use convoke_config::config::Config;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 use convoke_kit::Out;
 
-use crate::local::Unnamed;
-use crate::node::boot::{admit_check, admit_service};
+use crate::local::{Unnamed, sidecar_id, wants_sidecar};
+use crate::node::boot::{admit_check, admit_service, admitted_sidecar};
 use crate::node::{Action, Level, Node, RequestId};
 
 /// Clients that may wait for one reload.
@@ -160,6 +160,14 @@ impl Node {
             let id = service_id(service);
             if self.local.services().get(id).is_none() || old_services.get(id).is_none_or(|old| *old != service) {
                 self.local.register_service(service.clone(), true, Unnamed::GoIfFromFile, changes);
+            }
+            match admitted_sidecar(config, &self.local, service, true) {
+                Ok(Some(sidecar)) => self.local.register_service(sidecar, true, Unnamed::GoIfFromFile, changes),
+                Ok(None) if old_services.get(id).is_some_and(|old| wants_sidecar(old)) => {
+                    self.local.deregister_service(&sidecar_id(id), changes);
+                }
+                Ok(None) => {}
+                Err(why) => problems.push(format!("the sidecar of {id:?} is refused: {why}")),
             }
         }
         for check in &checks {

@@ -17,7 +17,7 @@ use crate::consensus::{self, Refusal as NotCommitted};
 use crate::identity::MemberState;
 use crate::local::persist::{self, TtlState};
 use crate::local::{Refusal, Unnamed};
-use crate::node::boot::{admit_check, admit_service};
+use crate::node::boot::{admit_check, admit_service, admitted_sidecar};
 use crate::node::shell::{Origin, Work};
 use crate::node::{Action, Level, Node, RequestId};
 use crate::store::Change;
@@ -101,9 +101,12 @@ impl Node {
 
     fn register_service(&mut self, service: Box<ServiceDefinition>, replace: bool) -> Result<(), Refusal> {
         admit_service(&self.config, &service, false)?;
+        let sidecar = admitted_sidecar(&self.config, &self.local, &service, false)?;
         let unnamed = if replace { Unnamed::Go } else { Unnamed::Stay };
         let mut changes = Vec::new();
-        self.local.register_service(*service, false, unnamed, &mut changes);
+        for service in core::iter::once(*service).chain(sidecar) {
+            self.local.register_service(service, false, unnamed, &mut changes);
+        }
         self.note(changes);
         Ok(())
     }

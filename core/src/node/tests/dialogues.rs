@@ -130,9 +130,10 @@ fn what_cannot_be_is_refused_in_consuls_words() {
     assert_eq!(world.register(service("")), refused(400, "Missing service name"));
     let empty = refused(400, "Invalid check: TTL must be > 0 for TTL checks");
     assert_eq!(world.register_check(ttl("x", 0)), empty);
-    let connect = convoke_config::definition::Connect { sidecar_service: "{}".to_string(), native: false };
+    let sidecar_service = r#"{"ID":"x"}"#.to_string();
+    let connect = convoke_config::definition::Connect { sidecar_service, native: false };
     let (status, text) = world.register(ServiceDefinition { connect: Some(connect), ..service("web") });
-    assert!(status == 400 && text.contains("sidecar_service is not supported"), "{text}");
+    assert!(status == 400 && text.contains("Cannot specify an ID"), "{text}");
     assert!(world.services().is_empty() && world.checks().is_empty());
     let (status, text) = world.answer(AgentRequest::Join { address: "10.0.0.1".to_string(), wan: false });
     assert!(status == 500 && text.contains("Failed to join 10.0.0.1"), "{text}");
