@@ -43,7 +43,8 @@ pub fn mirror(definition: &CheckDefinition, own_node: &str, local: &Local, view:
         Some(Follows::Node(node)) => node,
         Some(Follows::Service(_)) | None => {
             if local.services().get(service).is_none() {
-                return missing(service, own_node);
+                // As Consul words it, which names no node unless the definition does.
+                return missing(service, &definition.alias_node);
             }
             let checks = local.checks_of(service).chain(local.checks_of(""));
             return worst(definition, checks.map(|check| &*check.row));

@@ -142,10 +142,10 @@ pub fn spec(definition: &CheckDefinition, output_limit: u64) -> Spec {
     Spec::Probe { probe, interval: d.interval.max(MIN_INTERVAL) }
 }
 
-/// Bytes of output kept.
+/// Bytes of output kept: what the check asks for, but not more than the agent keeps of any.
 #[must_use]
 pub fn output_max(definition: &CheckDefinition, default: u64) -> usize {
-    let given = if definition.output_max_size == 0 { default } else { definition.output_max_size };
+    let given = if definition.output_max_size == 0 { default } else { definition.output_max_size.min(default) };
     usize::try_from(given.max(1)).unwrap_or(usize::MAX)
 }
 
@@ -239,6 +239,10 @@ mod tests {
         let ping = definition(|d| d.h2ping = "h:1".to_string());
         let Spec::Probe { probe, .. } = spec(&ping, 1) else { panic!("no probe") };
         assert_eq!(probe.kind, Kind::H2Ping { address: "h:1".to_string(), tls: Some(Tls::default()) });
+        assert_eq!(
+            [0, 10, 5000].map(|size| output_max(&definition(|d| d.output_max_size = size), 4096)),
+            [4096, 10, 4096]
+        );
         assert_eq!(spec(&definition(|d| d.alias_node = "n".to_string()), 1), Spec::Alias);
         assert_eq!(spec(&CheckDefinition::default(), 1), Spec::Fixed);
     }

@@ -257,6 +257,9 @@ fn by_id_prefix<'v>(call: &Call<'v>, read: &ReadOptions<'_>, prefix: &str) -> Op
 pub(crate) fn gateway_services(call: &Call<'_>) -> Answer {
     call.rest_or("Missing gateway name")?;
     let read = call.read_options()?;
+    if let Some(wait) = call.wait(&read, 1, || vec![Topic::Services { tenancy: read.tenancy() }]) {
+        return Ok(wait);
+    }
     let mut json = call.json(8);
     json.null();
     call.found(&read, 1, Meta::Consistency, json)

@@ -40,6 +40,10 @@ pub(crate) fn dispatch(ctx: &Context<'_>, req: &Request<'_>, last_chance: bool) 
         return Outcome::Done(redirect(req, &cleaned));
     }
     match find(&path) {
+        // The folder itself is meant, without its slash, though a folder around it would have it, too.
+        Some((_, rest)) if !rest.is_empty() && !rest.contains('/') && is_folder(&path) => {
+            Outcome::Done(redirect(req, &format!("{path}/")))
+        }
         Some((route, rest)) => {
             let call =
                 Call { ctx, req, params: Params::new(req.query), rest, last_chance, pretty: pretty(config, req) };
@@ -136,6 +140,12 @@ fn find(path: &str) -> Option<(&'static Route, &str)> {
     folders.iter().take(found).rev().find_map(|&end| Some((exact(path.get(..end)?)?, path.get(end..)?)))
 }
 
+/// Whether a pattern is the path and a slash.
+fn is_folder(path: &str) -> bool {
+    let slashed = || path.bytes().chain(core::iter::once(b'/'));
+    ROUTES.binary_search_by(|route| route.pattern.bytes().cmp(slashed())).is_ok()
+}
+
 /// The path without empty, `.` and `..` elements; borrowed if there were none. A trailing slash stays.
 fn clean(path: &str) -> Cow<'_, str> {
     let dirty = |element: &str| matches!(element, "" | "." | "..");
@@ -202,6 +212,8 @@ mod tests {
         assert_eq!(found("/v1/agent/service/register"), Some(("/v1/agent/service/register", "")));
         assert_eq!(found("/v1/agent/service/registered"), Some(("/v1/agent/service/", "registered")));
         assert_eq!(found("/v1/agent/service/deregister/a/b"), Some(("/v1/agent/service/deregister/", "a/b")));
+        assert!(is_folder("/v1/agent/service/maintenance") && !is_folder("/v1/agent/service/register"));
+        assert!(!is_folder("/v1/agent/service/") && !is_folder("/v1/agent/service/x") && !is_folder(""));
         assert_eq!(found("/v1/agent/services/"), None);
         assert_eq!(found("/v1/"), None);
         assert_eq!(found(""), None);

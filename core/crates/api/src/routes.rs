@@ -34,6 +34,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route { pattern: "/v1/acl/token/", methods: "GET,PUT,DELETE", handler: later::acl },
     Route { pattern: "/v1/acl/token/self", methods: "GET", handler: later::acl },
     Route { pattern: "/v1/acl/tokens", methods: "GET", handler: later::acl },
+    Route { pattern: "/v1/acl/update", methods: "PUT", handler: later::acl },
     Route { pattern: "/v1/agent/check/deregister/", methods: "PUT", handler: agent::writes::deregister_check },
     Route { pattern: "/v1/agent/check/fail/", methods: "PUT", handler: agent::writes::fail },
     Route { pattern: "/v1/agent/check/pass/", methods: "PUT", handler: agent::writes::pass },

@@ -215,7 +215,9 @@ fn check_check(partition: Option<&Partition>, register: &Register, check: &Check
         return Err(format!("check node {:?} does not match node {node:?}", check.node));
     }
     if check.id.is_empty() {
-        return Err("failed inserting check: failed inserting check: object missing primary index".to_string());
+        return Err(format!(
+            "failed inserting check: failed inserting check: object missing primary index on node {node:?}"
+        ));
     }
     let service_id = fold(&check.service_id);
     let new = |service: &Service| service.tenancy == check.tenancy && fold(&service.id) == service_id;

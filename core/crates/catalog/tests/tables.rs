@@ -96,7 +96,7 @@ fn what_is_refused_and_in_which_words() {
         (Register { checks: vec![other], ..x() }, "check node \"other\" does not match node \"x\""),
         (
             with_check(x(), "", "", Status::Passing),
-            "failed inserting check: failed inserting check: object missing primary index",
+            "failed inserting check: failed inserting check: object missing primary index on node \"x\"",
         ),
         (
             with_check(x(), "c", "missing", Status::Passing),

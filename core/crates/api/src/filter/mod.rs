@@ -153,7 +153,11 @@ fn check(expr: Expr, schema: Schema) -> Result<Checked, String> {
         Expr::Match { selector, op, value } => {
             let shown = || selector.join(".");
             let Some(kind) = resolve(&selector, schema) else {
-                return Err(format!("Selector {:?} is not valid", shown()));
+                // As far as the first part that leads nowhere.
+                let known = (1..selector.len())
+                    .take_while(|n| resolve(selector.get(..*n).unwrap_or_default(), schema).is_some());
+                let wrong = selector.get(..=known.count()).unwrap_or(&selector);
+                return Err(format!("Selector {:?} is not valid", wrong.join(".")));
             };
             if !allowed(op, kind) {
                 return Err(format!("Invalid match operator {:?} for selector {:?}", op.name(), shown()));

@@ -68,7 +68,7 @@ impl Json {
     }
 
     /// Proxy configuration; a service without one has an almost empty one. `brief`: what is empty is left out of
-    /// upstreams, as the agent does, and shown in what is exposed.
+    /// upstreams, as the agent does.
     pub fn proxy(&mut self, proxy: Option<&Proxy>, brief: bool) {
         self.open_object();
         if let Some(proxy) = proxy {
@@ -90,7 +90,7 @@ impl Json {
         self.key("MeshGateway").raw_object(gateway);
         self.key("Expose");
         match serde_json::from_str::<Value>(expose) {
-            Ok(Value::Object(mut members)) if brief => {
+            Ok(Value::Object(mut members)) => {
                 let paths = members.get_mut("Paths").and_then(Value::as_array_mut);
                 for path in paths.into_iter().flatten().filter_map(Value::as_object_mut) {
                     path.entry("ParsedFromCheck").or_insert(Value::Bool(false));
