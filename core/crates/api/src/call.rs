@@ -105,6 +105,12 @@ impl<'a> Call<'a> {
         Some(Outcome::Wait(Wait { topics: topics(), agent: false, max_wait: self.max_wait(read.wait) }))
     }
 
+    /// The index of an answer about nodes, services or checks. What never was has index 1 in a view, and a client that
+    /// knows no index asks with 1, for "anything is newer": so it is 2 as soon as the log got there.
+    pub(crate) fn row_index(&self, index: u64) -> u64 {
+        index.max(self.ctx.view.index().min(2))
+    }
+
     /// How long a blocking query waits at most: as asked, within bounds, and up to a sixteenth more so that a crowd of
     /// clients spreads out.
     pub(crate) fn max_wait(&self, asked: Duration) -> Duration {

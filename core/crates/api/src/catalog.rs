@@ -79,7 +79,7 @@ pub(crate) fn nodes(call: &Call<'_>) -> Answer {
     let read = call.read_options()?;
     let filter = Filter::of(&read, NODE)?;
     let topic = Topic::Nodes { partition: (&*read.partition).into() };
-    let index = call.ctx.view.index_of(&topic);
+    let index = call.row_index(call.ctx.view.index_of(&topic));
     if let Some(wait) = call.wait(&read, index, || vec![topic]) {
         return Ok(wait);
     }
@@ -106,7 +106,7 @@ pub(crate) fn services(call: &Call<'_>) -> Answer {
     } else {
         vec![Topic::Nodes { partition: (&*read.partition).into() }, Topic::ServiceRows { tenancy }]
     };
-    let index = call.ctx.view.index_of_all(&topics);
+    let index = call.row_index(call.ctx.view.index_of_all(&topics));
     if let Some(wait) = call.wait(&read, index, || topics) {
         return Ok(wait);
     }
@@ -169,7 +169,7 @@ fn instances(
     meta: Meta,
 ) -> Answer {
     let filter = Filter::of(read, SERVICE_NODE)?;
-    let index = group.map_or_else(|| call.ctx.view.index_of(&topic()), |group| group.rows_index.max(1));
+    let index = call.row_index(group.map_or_else(|| call.ctx.view.index_of(&topic()), |group| group.rows_index.max(1)));
     if let Some(wait) = call.wait(read, index, || vec![topic()]) {
         return Ok(wait);
     }
@@ -206,7 +206,7 @@ fn of_node(call: &Call<'_>, by_id: bool) -> Answer {
     let node = call.ctx.view.node(&read.partition, asked).or_else(|| by_id_prefix(call, &read, asked));
     let name = node.map_or(asked, |node| &*node.name);
     let topic = Topic::NodeServices { tenancy: read.tenancy(), node: name.into() };
-    let index = call.ctx.view.index_of(&topic);
+    let index = call.row_index(call.ctx.view.index_of(&topic));
     if let Some(wait) = call.wait(&read, index, || vec![topic]) {
         return Ok(wait);
     }

@@ -56,7 +56,7 @@ fn instances(
 ) -> Answer {
     let passing = only_passing(call)?;
     let filter = Filter::of(read, INSTANCE)?;
-    let index = group.map_or_else(|| call.ctx.view.index_of(&topic()), |group| group.index.max(1));
+    let index = call.row_index(group.map_or_else(|| call.ctx.view.index_of(&topic()), |group| group.index.max(1)));
     if let Some(wait) = call.wait(read, index, || vec![topic()]) {
         return Ok(wait);
     }
@@ -114,7 +114,7 @@ fn list<'v>(call: &Call<'_>, read: &ReadOptions<'_>, topic: Topic, checks: impl 
     if !meta.is_empty() {
         topics.push(Topic::Nodes { partition: (&*read.partition).into() });
     }
-    let index = call.ctx.view.index_of_all(&topics);
+    let index = call.row_index(call.ctx.view.index_of_all(&topics));
     if let Some(wait) = call.wait(read, index, || topics) {
         return Ok(wait);
     }

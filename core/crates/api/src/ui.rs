@@ -58,7 +58,7 @@ pub(crate) fn nodes(call: &Call<'_>) -> Answer {
     let read = call.read_options()?;
     let filter = Filter::of(&read, NODE_INFO)?;
     let topics = topics(&read);
-    let index = call.ctx.view.index_of_all(&topics);
+    let index = call.row_index(call.ctx.view.index_of_all(&topics));
     if let Some(wait) = call.wait(&read, index, || topics) {
         return Ok(wait);
     }
@@ -84,7 +84,7 @@ pub(crate) fn node(call: &Call<'_>) -> Answer {
         Topic::NodeServices { tenancy: tenancy.clone(), node: name.into() },
         Topic::NodeChecks { tenancy, node: name.into() },
     ];
-    let index = call.ctx.view.index_of_all(&topics);
+    let index = call.row_index(call.ctx.view.index_of_all(&topics));
     if let Some(wait) = call.wait(&read, index, || topics) {
         return Ok(wait);
     }
@@ -180,7 +180,7 @@ pub(crate) fn services(call: &Call<'_>) -> Answer {
     let read = call.read_options()?;
     let filter = Filter::of(&read, INSTANCE)?;
     let topics = topics(&read);
-    let index = call.ctx.view.index_of_all(&topics);
+    let index = call.row_index(call.ctx.view.index_of_all(&topics));
     if let Some(wait) = call.wait(&read, index, || topics) {
         return Ok(wait);
     }
