@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use convoke_api::agent_view::Identity;
@@ -106,7 +106,7 @@ async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, Start
         logging::log(Level::Warn, "agent", note);
     }
     let settings = Arc::new(dns::Settings::new(DnsSettings::new(&config).map_err(StartError::new)?));
-    let hooks = hooks(&flags, &log, &settings);
+    let hooks = hooks(&flags, warnings, &log, &settings);
     let driver = Driver::new(rt.clone(), started, node, hooks);
     if let Some(data) = data {
         let to = Arc::clone(&driver);
@@ -195,10 +195,18 @@ fn node_id(config: &Config, data: Option<&DataDir>) -> Result<String, StartError
     }
 }
 
-fn hooks(flags: &AgentFlags, log: &Log, settings: &Arc<dns::Settings>) -> Hooks {
+/// `said`: the warnings of the start. Those that a reload finds again are not said again.
+fn hooks(flags: &AgentFlags, said: Vec<Diagnostic>, log: &Log, settings: &Arc<dns::Settings>) -> Hooks {
     let (flags, log, settings) = (flags.clone(), log.clone(), Arc::clone(settings));
+    let said = Mutex::new(said);
     Hooks {
-        reload: Arc::new(move || load(&flags).map(|l| (Box::new(l.config), l.warnings))),
+        reload: Arc::new(move || {
+            let loaded = load(&flags)?;
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = loaded.warnings.iter().filter(|warning| !said.contains(warning)).cloned().collect();
+            *said = loaded.warnings;
+            Ok((Box::new(loaded.config), new))
+        }),
         reconfigure: Box::new(move |config| {
             log.set_level(level(config));
             match DnsSettings::new(config) {

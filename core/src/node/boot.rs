@@ -10,6 +10,7 @@ use core::time::Duration;
 use convoke_api::agent_view::Identity;
 use convoke_catalog::model::Status;
 use convoke_config::config::Config;
+use convoke_config::definition::CheckDefinition;
 
 use crate::checks::spec::{self, ScriptPolicy};
 use crate::local::persist::{self, Kept, TtlState};
@@ -121,10 +122,13 @@ fn load(config: &Config, identity: &Identity, recovered: &Recovered, wall: Durat
         if loaded.local.services().get(&**id).is_some() {
             loaded.void.push(path.clone());
         } else {
+            let mut service = service;
+            service.checks.iter_mut().for_each(begin_critical);
             loaded.local.register_service(service, false, Unnamed::Stay, &mut loaded.changes);
         }
     }
-    for (path, check) in checks {
+    for (path, mut check) in checks {
+        begin_critical(&mut check);
         if loaded.local.checks().get(&*check.id).is_some() {
             loaded.void.push(path.clone());
             continue;
@@ -143,6 +147,11 @@ fn load(config: &Config, identity: &Identity, recovered: &Recovered, wall: Durat
         }
     }
     Ok(loaded)
+}
+
+/// What was healthy before a restart may not be now: a kept check is critical until its probe, or the last word of its TTL, says otherwise.
+fn begin_critical(check: &mut CheckDefinition) {
+    check.status.clear();
 }
 
 /// Gives a TTL check its last word back; whether it still counts.
@@ -219,7 +228,7 @@ pub(super) fn admitted_sidecar(
 /// Whether a check may be registered.
 pub(super) fn admit_check(
     config: &Config,
-    check: &convoke_config::definition::CheckDefinition,
+    check: &CheckDefinition,
     from_file: bool,
 ) -> Result<(), Refusal> {
     if check.name.is_empty() && check.id.is_empty() {

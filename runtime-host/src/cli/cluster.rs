@@ -136,7 +136,6 @@ fn members_flags() -> Vec<Arg> {
 }
 
 fn members(cx: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome {
-    words(parsed, 0, 0)?;
     let status = Regex::new(parsed.text("status").unwrap_or(".*"))
         .map_err(|why| format!("Failed to compile status regexp: {why}"))?;
     let mut query = vec![("segment", parsed.text("segment").unwrap_or("_all"))];
@@ -227,8 +226,7 @@ fn force_leave(_: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome 
     DONE
 }
 
-fn reload(cx: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome {
-    words(parsed, 0, 0)?;
+fn reload(cx: &mut Cx<'_>, _: &Parsed, client: &Client<'_>) -> Outcome {
     let body = trying("Error reloading", client.put_patiently("/v1/agent/reload", &[]))?;
     cx.say("Configuration reload triggered");
     // What the agent took, but not in full: checks refused, keys that need a restart.
@@ -246,8 +244,7 @@ struct Myself {
     stats: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-fn info(cx: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome {
-    words(parsed, 0, 0)?;
+fn info(cx: &mut Cx<'_>, _: &Parsed, client: &Client<'_>) -> Outcome {
     let myself: Myself = trying("Error querying agent", client.get("/v1/agent/self", &[]))?;
     for (group, figures) in &myself.stats {
         cx.say(format!("{group}:"));

@@ -202,9 +202,13 @@ fn put(cx: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome {
         return Err(format!("Too many arguments (expected 1 or 2, got {})", parsed.args.len()).into());
     }
     let given = parsed.args.first().and_then(|key| key.to_str()).ok_or("Error! The key is not UTF-8")?;
-    let key = clean(cx, given);
+    let key = given;
     if key.is_empty() {
         return Err("Error! Missing KEY argument".into());
+    }
+    // Reading forgives the slash; writing it would make a key that differs from what was typed.
+    if key.starts_with('/') {
+        return Err(format!("Error! Failed writing data: Invalid key. Key must not begin with a '/': {key}").into());
     }
     let (acquire, release) = (parsed.on("acquire"), parsed.on("release"));
     let session = parsed.text("session").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Commands that ask no agent: `version`, `keygen`, `validate`.
 
 use super::agent::config_format;
-use super::command::{Action, Cx, DONE, Entry, Failure, Outcome, texts, words};
+use super::command::{Action, Cx, DONE, Entry, Failure, Outcome, texts};
 use super::flags::{Parsed, switch, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -53,7 +53,6 @@ pub(super) const VERSION: Entry = Entry {
 };
 
 fn version(cx: &mut Cx<'_>, parsed: &Parsed) -> Outcome {
-    words(parsed, 0, 0)?;
     let (default, least, most) = PROTOCOL;
     match parsed.text("format").unwrap_or("pretty") {
         "pretty" => {
@@ -71,8 +70,7 @@ fn version(cx: &mut Cx<'_>, parsed: &Parsed) -> Outcome {
     DONE
 }
 
-fn keygen(cx: &mut Cx<'_>, parsed: &Parsed) -> Outcome {
-    words(parsed, 0, 0)?;
+fn keygen(cx: &mut Cx<'_>, _: &Parsed) -> Outcome {
     let mut key = [0; 32];
     cx.io.entropy(&mut key).map_err(|why| format!("Error reading random data: {why}"))?;
     cx.say(STANDARD.encode(key));

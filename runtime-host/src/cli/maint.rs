@@ -1,7 +1,7 @@
 //! `maint`: maintenance mode of the node or of one service.
 
 use super::client::{Client, trying};
-use super::command::{Action, Cx, DONE, Entry, Outcome, words};
+use super::command::{Action, Cx, DONE, Entry, Outcome};
 use super::flags::{Parsed, switch, text};
 use clap::Arg;
 use serde::Deserialize;
@@ -34,7 +34,6 @@ fn flags() -> Vec<Arg> {
 }
 
 fn maint(cx: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome {
-    words(parsed, 0, 0)?;
     let (enable, disable) = (parsed.on("enable"), parsed.on("disable"));
     let reason = parsed.text("reason").unwrap_or_default();
     let service = parsed.text("service").unwrap_or_default();

@@ -113,7 +113,8 @@ fn dispatch(cx: &mut Cx<'_>, words: &[OsString]) -> command::Outcome {
             return command::DONE;
         }
         Some(flag) if flag.starts_with('-') => {
-            return Err("Flags stand after the command, not before it.".into());
+            let message = format!("Flags stand after the command, not before it.\n\n{}", overview.trim_end());
+            return Err(Failure { code: 127, message });
         }
         _ => {}
     }

@@ -5,7 +5,7 @@ use super::command::{Action, Cx, DONE, Entry, Failure, Outcome, texts};
 use super::flags::{Parsed, list, number, text};
 use super::services_json::to_json;
 use clap::Arg;
-use convoke_config::definition::{ServiceDefinition, decode_services_file};
+use convoke_config::definition::{ServiceAddress, ServiceDefinition, decode_services_file};
 use convoke_config::value::{Position, Value};
 use convoke_config::{Diagnostic, Format, Source};
 use std::path::Path;
@@ -49,11 +49,19 @@ fn register_flags() -> Vec<Arg> {
         number("port", "Port of the service."),
         text("socket", "path", "Unix socket of the service, instead of address and port."),
         list("tag", "tag", "A tag. May be given several times."),
+        list(
+            "tagged-address",
+            "name=address",
+            "A further address, such as wan=1.2.3.4:80. May be given several times.",
+        ),
     ]
 }
 
 fn register(cx: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome {
     let services = described(parsed, "register")?;
+    if services.is_empty() {
+        cx.remark("There is no service in these files.");
+    }
     if services.iter().any(|service| service.name.is_empty()) {
         return Err("A service needs a name.".into());
     }
@@ -67,6 +75,9 @@ fn register(cx: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome {
 
 fn deregister(cx: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome {
     let services = described(parsed, "deregister")?;
+    if services.is_empty() {
+        cx.remark("There is no service in these files.");
+    }
     if services.iter().any(|service| service.id.is_empty() && service.name.is_empty()) {
         return Err("Say which service: by -id, or by a file with its id or name.".into());
     }
@@ -98,9 +109,6 @@ fn described(parsed: &Parsed, verb: &str) -> Result<Vec<ServiceDefinition>, Fail
         (true, Some(service)) => vec![service],
         (false, None) => from_files(&files).map_err(|why| why.to_string())?,
     };
-    if services.is_empty() {
-        return Err("There is no service in these files.".into());
-    }
     Ok(services)
 }
 
@@ -144,8 +152,28 @@ fn from_flags(parsed: &Parsed) -> Result<Option<ServiceDefinition>, Failure> {
         };
         service.meta.insert(key.to_owned(), value.to_owned());
     }
+    for pair in parsed.list("tagged-address") {
+        let Some((name, address)) = pair.split_once('=') else {
+            return Err(format!(
+                "invalid value {pair:?} for flag -tagged-address: use name=address or name=address:port"
+            )
+            .into());
+        };
+        service.tagged_addresses.insert(name.to_owned(), tagged_address(address)?);
+    }
     if service == ServiceDefinition::default() {
         return Ok(None);
     }
     Ok(Some(service))
+}
+
+/// An address with or without a port; IPv6 in brackets where there is a port.
+fn tagged_address(text: &str) -> Result<ServiceAddress, String> {
+    let (address, port) = match text.rsplit_once(':') {
+        Some((address, port)) if !address.contains(':') || address.ends_with(']') => (address, port),
+        _ => (text, "0"),
+    };
+    let port = port.parse().map_err(|_| format!("invalid port {port:?} in {text:?}: use 0 to 65535"))?;
+    let address = address.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Ok(ServiceAddress { address, port })
 }

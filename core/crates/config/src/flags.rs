@@ -79,6 +79,7 @@ pub static AGENT_FLAGS: &[Flag] = {
         flag("node-id", "node_id", Text, "UUID of this node."),
         flag("node-meta", "node_meta", Pairs, "Metadata of this node, key:value."),
         flag("non-voting-server", "non_voting_server", Switch, "Old name of -read-replica."),
+        flag("partition", "partition", Text, "Admin partition of this agent."),
         flag("pid-file", "pid_file", Text, "File that receives the process id."),
         flag("primary-gateway", "primary_gateways", List, "Mesh gateway of the primary datacenter."),
         flag("protocol", "protocol", Number, "Gossip protocol version."),

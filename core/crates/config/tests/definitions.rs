@@ -242,7 +242,8 @@ fn files_of_services_register() {
         ["web:"]
     );
     assert_eq!(names(&Value::from_json(r#"{"Services":[{"Name":"a"},{"name":"b"}]}"#).unwrap()), ["a:", "b:"]);
-    assert_eq!(names(&Value::from_json(r#"{"name":"bare","port":1}"#).unwrap()), [""; 0]);
+    let bare = decode_services_file(&Value::from_json(r#"{"name":"bare","port":1}"#).unwrap()).unwrap_err();
+    assert_eq!(bare.message, "invalid config key name; a service stands in a service block");
     let two = "services {\n name = \"h1\"\n id = \"h1-a\"\n meta { a = \"b\" }\n}\nservices {\n name = \"h2\"\n}\n";
     assert_eq!(names(&Value::from_hcl(two).unwrap()), ["h1:h1-a", "h2:"]);
     assert_eq!(names(&Value::from_hcl("").unwrap()), [""; 0]);

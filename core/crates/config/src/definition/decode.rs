@@ -95,6 +95,10 @@ pub fn decode_services_file(root: &Value) -> Outcome<Vec<ServiceDefinition>> {
         |name: &str| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, member)| &member.value);
     let mut services = Vec::new();
     let reader = Reader { origin: Origin::File };
+    if let Some((name, member)) = object.iter().find(|(key, _)| key.eq_ignore_ascii_case("name")) {
+        let message = format!("invalid config key {name}; a service stands in a service block");
+        return Err(DefinitionError { at: member.at, decode: true, message });
+    }
     if let Some(one) = wrapped("service") {
         services.push(decode_service(one, Origin::File)?);
     }
