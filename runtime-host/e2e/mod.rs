@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An agent under test, killed when dropped.
-pub struct Agent {
+pub(crate) struct Agent {
     binary: &'static str,
     child: Child,
     dir: PathBuf,
@@ -180,7 +180,7 @@ fn text(out: &[u8]) -> String {
 }
 
 /// Registers by file, CLI and HTTP; finds by HTTP and DNS; deregisters.
-pub fn register_and_discover(binary: &'static str) {
+pub(crate) fn register_and_discover(binary: &'static str) {
     let a =
         Agent::start(binary, &[("web1.json", r#"{"service":{"id":"web1","name":"web","port":8080,"tags":["v1"]}}"#)]);
     a.until("the file's service in DNS", || a.srv("web.service.consul") == (0, vec![8080]));
@@ -203,7 +203,7 @@ pub fn register_and_discover(binary: &'static str) {
 }
 
 /// A blocking query wakes for its own service and not for another.
-pub fn blocking_queries(binary: &'static str) {
+pub(crate) fn blocking_queries(binary: &'static str) {
     let a = Agent::start(binary, &[]);
     let register = |name: &str, port: u16| {
         let body = format!(r#"{{"Node":"x","Address":"10.0.0.1","Service":{{"Service":"{name}","Port":{port}}}}}"#);
@@ -228,7 +228,7 @@ pub fn blocking_queries(binary: &'static str) {
 }
 
 /// What was acknowledged is there after `kill -9`.
-pub fn survives_kill(binary: &'static str) {
+pub(crate) fn survives_kill(binary: &'static str) {
     let mut a = Agent::start(binary, &[]);
     assert_eq!(a.put("/v1/agent/service/register", r#"{"Name":"kept","Port":7}"#).0, 200);
     assert_eq!(a.put("/v1/agent/check/register", r#"{"Name":"own","TTL":"1h","Status":"passing"}"#).0, 200);
@@ -241,7 +241,7 @@ pub fn survives_kill(binary: &'static str) {
 }
 
 /// Reload applies the difference; bad files change nothing and whoever asked is told.
-pub fn reload(binary: &'static str) {
+pub(crate) fn reload(binary: &'static str) {
     let a = Agent::start(binary, &[("web.json", r#"{"service":{"name":"web","port":1}}"#)]);
     a.until("the service", || a.srv("web.service.consul") == (0, vec![1]));
     a.write("web.json", r#"{"service":{"name":"web","port":2}}"#);
@@ -263,7 +263,7 @@ pub fn reload(binary: &'static str) {
 }
 
 /// Checks are run by the runtime: a script and an HTTP one go critical and come back.
-pub fn checks_run(binary: &'static str) {
+pub(crate) fn checks_run(binary: &'static str) {
     let web = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = web.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -279,7 +279,7 @@ pub fn checks_run(binary: &'static str) {
         "web.json",
         &format!(
             r#"{{"service":{{"name":"web","port":1,"checks":[
-              {{"id":"s","args":["test","!","-e","{}"],"interval":"1s"}},
+              {{"id":"s","args":["sh","-c","test ! -e {} || exit 2"],"interval":"1s"}},
               {{"id":"h","http":"http://{at}/","interval":"1s"}}]}}}}"#,
             flag.display()
         ),
@@ -293,7 +293,7 @@ pub fn checks_run(binary: &'static str) {
 }
 
 /// Nothing a stranger sends ends the agent.
-pub fn bad_input(binary: &'static str) {
+pub(crate) fn bad_input(binary: &'static str) {
     let a = Agent::start(binary, &[]);
     for bytes in [
         &b"\xff\xff\xff\xff"[..],
@@ -325,7 +325,7 @@ pub fn bad_input(binary: &'static str) {
 }
 
 /// Starting twice on one port, or with a data folder that cannot be, says so and exits 1.
-pub fn clear_start_errors(binary: &'static str) {
+pub(crate) fn clear_start_errors(binary: &'static str) {
     let a = Agent::start(binary, &[]);
     let run = |args: &[String]| Command::new(binary).args(args).stdin(Stdio::null()).output().unwrap();
     let ports = |http: u16| {
@@ -359,7 +359,7 @@ pub fn clear_start_errors(binary: &'static str) {
 }
 
 /// `leave` answers, then the agent ends with 0.
-pub fn leave(binary: &'static str) {
+pub(crate) fn leave(binary: &'static str) {
     let mut a = Agent::start(binary, &[]);
     let out = a.cli(&["leave"]);
     assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(0), "Graceful leave complete\n"));
