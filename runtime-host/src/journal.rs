@@ -18,6 +18,9 @@ const LOG: u8 = 3;
 /// A journal smaller than this is never rewritten.
 const SMALL: u64 = 1 << 20;
 
+/// Values by path.
+type Values = BTreeMap<String, Vec<u8>>;
+
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
@@ -25,7 +28,7 @@ pub struct Journal {
     file: File,
     /// Bytes in the file.
     written: u64,
-    live: BTreeMap<String, Vec<u8>>,
+    live: Values,
     /// Bytes that the live records and the log would take.
     live_bytes: u64,
 }
@@ -195,8 +198,8 @@ fn encode(tag: u8, path: &str, content: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// The live values, the log, and how many bytes of the file are good.
-fn replay(bytes: &[u8]) -> io::Result<(BTreeMap<String, Vec<u8>>, Vec<u8>, usize)> {
-    let mut live = BTreeMap::new();
+fn replay(bytes: &[u8]) -> io::Result<(Values, Vec<u8>, usize)> {
+    let mut live = Values::new();
     let mut log = Vec::new();
     let mut at = 0;
     while at < bytes.len() {

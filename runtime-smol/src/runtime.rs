@@ -58,8 +58,9 @@ impl Runtime for Smol {
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + Sync + 'static {
+        let timer = Timer::after(duration);
         async move {
-            Timer::after(duration).await;
+            timer.await;
         }
     }
 

@@ -226,11 +226,7 @@ pub(super) fn admitted_sidecar(
 }
 
 /// Whether a check may be registered.
-pub(super) fn admit_check(
-    config: &Config,
-    check: &CheckDefinition,
-    from_file: bool,
-) -> Result<(), Refusal> {
+pub(super) fn admit_check(config: &Config, check: &CheckDefinition, from_file: bool) -> Result<(), Refusal> {
     if check.name.is_empty() && check.id.is_empty() {
         return Err(Refusal::new(400, "Missing check name"));
     }
