@@ -231,7 +231,9 @@ pub(crate) fn blocking_queries(binary: &'static str) {
 pub(crate) fn survives_kill(binary: &'static str) {
     let mut a = Agent::start(binary, &[]);
     assert_eq!(a.put("/v1/agent/service/register", r#"{"Name":"kept","Port":7}"#).0, 200);
-    assert_eq!(a.put("/v1/agent/check/register", r#"{"Name":"own","TTL":"1h","Status":"passing"}"#).0, 200);
+    assert_eq!(a.put("/v1/agent/check/register", r#"{"Name":"own","TTL":"1h"}"#).0, 200);
+    // What was reported of a TTL check survives; its initial status would not.
+    assert_eq!(a.put("/v1/agent/check/pass/own", "").0, 200);
     assert_eq!(a.put("/v1/kv/k", "value"), (200, "true".into()));
     a.kill_and_restart();
     assert!(a.get("/v1/agent/services").1.contains("\"kept\""));
