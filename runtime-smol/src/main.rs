@@ -5,9 +5,6 @@
 use convoke_host::process::{self, Entry};
 use convoke_smol::{Smol, run};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     std::process::exit(process::main(&Entry { rt: Smol, serve: run, once: run }));
 }
