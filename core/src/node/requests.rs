@@ -81,6 +81,9 @@ impl Node {
                 self.leave(out);
                 Ok(())
             }
+            AgentRequest::FireEvent { .. } | AgentRequest::Keys { .. } => {
+                Err(Refusal::new(501, "gossip is not in this build of Convoke yet"))
+            }
             AgentRequest::Join { address, .. } => Err(Refusal::new(
                 500,
                 format!(

@@ -177,6 +177,9 @@ impl Node {
                 peers: Arc::clone(&self.peers),
                 revision: self.local.revision(),
                 leaving: self.member != MemberState::Alive,
+                encrypted: [false; 2],
+                events: Arc::default(),
+                wan_coordinates: Arc::default(),
             },
         })
     }

@@ -10,6 +10,7 @@ use convoke_catalog::Table;
 use convoke_catalog::model::{Check, Service, Str};
 use convoke_config::config::Config;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
+use convoke_swim::Coordinate;
 
 /// The agent's own state at one moment. Immutable; a new one is published after every change.
 #[derive(Clone, Debug)]
@@ -32,6 +33,34 @@ pub struct AgentView {
     pub revision: u64,
     /// It is leaving or has left.
     pub leaving: bool,
+    /// Gossip is sealed: in the LAN pool, in the WAN pool.
+    pub encrypted: [bool; 2],
+    /// User events that reached this agent and passed their filters, oldest first; at most [`EVENTS`].
+    pub events: Arc<Vec<Arc<UserEvent>>>,
+    /// Where servers are, by what the WAN pool measured: name (without datacenter), datacenter, place.
+    pub wan_coordinates: Arc<Vec<(String, String, Coordinate)>>,
+}
+
+/// User events an agent remembers.
+pub const EVENTS: usize = 256;
+
+/// A user event as `/v1/event` shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserEvent {
+    /// UUID text.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Anything.
+    pub payload: Vec<u8>,
+    /// Regular expression that the node's name must match; empty: any.
+    pub node_filter: String,
+    /// The same of a service of the agent.
+    pub service_filter: String,
+    /// The same of a tag of that service.
+    pub tag_filter: String,
+    /// Lamport time; 0 until it came back from the pool.
+    pub time: u64,
 }
 
 /// What does not change while the agent runs.

@@ -6,7 +6,9 @@ use alloc::string::String;
 use convoke_catalog::command::{Command, Reply};
 use convoke_catalog::model::Status;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
+use convoke_swim::KeyOp;
 
+use crate::agent_view::UserEvent;
 use crate::json::Json;
 use crate::prepared::shown_id;
 use crate::response::Response;
@@ -128,6 +130,22 @@ pub enum AgentRequest {
         /// The WAN pool.
         wan: bool,
     },
+    /// `PUT /v1/event/fire/:name`. Replied to with [`crate::event::fired`].
+    FireEvent {
+        /// What, with its id already made.
+        event: UserEvent,
+        /// Indented JSON.
+        pretty: bool,
+    },
+    /// `/v1/operator/keyring`. Replied to with [`crate::keyring::response`].
+    Keys {
+        /// What to do with the keyrings of both pools.
+        op: KeyOp,
+        /// Ask nobody but this agent.
+        local: bool,
+        /// Indented JSON.
+        pretty: bool,
+    },
     /// `PUT /v1/agent/force-leave/:node`
     ForceLeave {
         /// Node name.
@@ -152,6 +170,8 @@ impl AgentRequest {
             Self::UpdateCheck { .. } => "check/update",
             Self::Reload => "reload",
             Self::Leave => "leave",
+            Self::FireEvent { .. } => "event/fire",
+            Self::Keys { .. } => "keyring",
             Self::Join { .. } => "join",
             Self::ForceLeave { .. } => "force-leave",
         }

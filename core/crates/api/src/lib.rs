@@ -9,7 +9,7 @@
 //! * `route`, `routes`: from method and path to a handler. * [`query`], [`percent`]: parameters. * `call`: one request,
 //!   blocking queries, headers. * `decode`: bodies. * [`json`]: answers. * `filter`: `?filter=`.
 //!
-//! The handlers, by path: `agent`, `catalog`, `register`, `health`, `kv`, `txn`, `prepared`, `status`, `ui`, and `later`
+//! The handlers, by path: `agent`, `catalog`, `register`, [`event`], `health`, [`keyring`], `kv`, `txn`, `prepared`, `status`, `ui`, and `later`
 //! for what is not in this build.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -31,9 +31,11 @@ mod call;
 mod catalog;
 mod decode;
 pub mod effect;
+pub mod event;
 mod filter;
 mod health;
 pub mod json;
+pub mod keyring;
 mod kv;
 mod later;
 pub mod percent;

@@ -95,8 +95,8 @@ where
 fn note<A: Debug>(trace: &mut Trace, out: &mut Out<A>, effort: Effort, seed: u64, step: usize, now: Time, what: &str) {
     let n = out.actions().len() + out.datagrams().len();
     assert!(n <= effort.max_actions, "law 5: seed {seed} step {step}: {n} actions in one call");
-    for (to, bytes) in out.datagrams() {
-        trace.push(format!("{now:?} {what} -> {to} {bytes:?}"));
+    for d in out.datagrams() {
+        trace.push(format!("{now:?} {what} -> {}/{} {:?}", d.to, d.lane, d.bytes));
     }
     out.clear_datagrams();
     for action in out.drain_actions() {

@@ -17,6 +17,6 @@ pub mod rng;
 pub mod time;
 
 pub use machine::Machine;
-pub use out::{DatagramGuard, Out};
+pub use out::{Datagram, DatagramGuard, Out};
 pub use rng::Rng;
 pub use time::{Deadline, Time};

@@ -6,12 +6,24 @@ use core::ops::Range;
 
 /// Actions and datagrams of one or more calls. Belongs to the caller, who drains and reuses it.
 ///
-/// Datagrams are written back to back into one buffer, so that a driver can send them as one batch.
+/// Datagrams are written back to back into one buffer, so that a driver can send them as one batch. Each has a lane,
+/// which says through which of the driver's sockets it goes; a machine with one socket never mentions it.
 #[derive(Debug)]
 pub struct Out<A> {
     actions: Vec<A>,
     bytes: Vec<u8>,
-    datagrams: Vec<(SocketAddr, Range<usize>)>,
+    datagrams: Vec<(SocketAddr, u8, Range<usize>)>,
+}
+
+/// A committed datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// Receiver.
+    pub to: SocketAddr,
+    /// Which socket; 0 unless the machine says otherwise.
+    pub lane: u8,
+    /// Payload.
+    pub bytes: &'a [u8],
 }
 
 impl<A> Default for Out<A> {
@@ -32,10 +44,15 @@ impl<A> Out<A> {
         self.actions.push(action);
     }
 
-    /// Starts a datagram. Dropping the guard takes its bytes back; [`DatagramGuard::commit`] keeps them.
+    /// Starts a datagram on lane 0. Dropping the guard takes its bytes back; [`DatagramGuard::commit`] keeps them.
     pub fn datagram(&mut self, to: SocketAddr) -> DatagramGuard<'_, A> {
+        self.datagram_on(0, to)
+    }
+
+    /// Starts a datagram on a lane.
+    pub fn datagram_on(&mut self, lane: u8, to: SocketAddr) -> DatagramGuard<'_, A> {
         let start = self.bytes.len();
-        DatagramGuard { out: self, to, start, kept: false }
+        DatagramGuard { out: self, to, lane, start, kept: false }
     }
 
     /// Takes the actions, oldest first.
@@ -50,8 +67,17 @@ impl<A> Out<A> {
     }
 
     /// The committed datagrams, oldest first.
-    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = (SocketAddr, &[u8])> {
-        self.datagrams.iter().map(|(to, r)| (*to, &self.bytes[r.clone()]))
+    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_>> {
+        self.datagrams.iter().map(|(to, lane, r)| Datagram { to: *to, lane: *lane, bytes: &self.bytes[r.clone()] })
+    }
+
+    /// Takes over the datagrams of a child's output, on a lane of this one's, and forgets them there.
+    pub fn take_datagrams<B>(&mut self, lane: u8, child: &mut Out<B>) {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(&child.bytes);
+        let moved = child.datagrams.drain(..).map(|(to, _, r)| (to, lane, r.start + offset..r.end + offset));
+        self.datagrams.extend(moved);
+        child.bytes.clear();
     }
 
     /// Forgets the datagrams (after they were sent). Keeps the memory.
@@ -72,6 +98,7 @@ impl<A> Out<A> {
 pub struct DatagramGuard<'a, A> {
     out: &'a mut Out<A>,
     to: SocketAddr,
+    lane: u8,
     start: usize,
     kept: bool,
 }
@@ -102,7 +129,7 @@ impl<A> DatagramGuard<'_, A> {
     pub fn commit(mut self) {
         let range = self.start..self.out.bytes.len();
         if !range.is_empty() {
-            self.out.datagrams.push((self.to, range));
+            self.out.datagrams.push((self.to, self.lane, range));
         }
         self.kept = true;
     }
@@ -137,10 +164,27 @@ mod tests {
         assert_eq!(d.written(), b"Second");
         d.commit();
         out.datagram(TO).commit();
-        let all: Vec<_> = out.datagrams().map(|(_, b)| b.to_vec()).collect();
+        let all: Vec<_> = out.datagrams().map(|d| d.bytes.to_vec()).collect();
         assert_eq!(all, [b"kept".to_vec(), b"Second".to_vec()]);
         out.clear_datagrams();
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn datagrams_of_a_child_keep_their_bytes_and_get_a_lane() {
+        let (mut child, mut out): (Out<()>, Out<u8>) = (Out::new(), Out::new());
+        for text in [b"one", b"two"] {
+            let mut d = child.datagram(TO);
+            d.write(text);
+            d.commit();
+        }
+        let mut d = out.datagram(TO);
+        d.write(b"own");
+        d.commit();
+        out.take_datagrams(3, &mut child);
+        assert!(child.is_empty());
+        let all: Vec<_> = out.datagrams().map(|d| (d.lane, d.bytes)).collect();
+        assert_eq!(all, [(0, &b"own"[..]), (3, b"one"), (3, b"two")]);
     }
 
     #[test]

@@ -70,6 +70,9 @@ impl Default for World {
             peers: Arc::new(vec![address]),
             revision: 1,
             leaving: false,
+            encrypted: [false; 2],
+            events: Arc::default(),
+            wan_coordinates: Arc::default(),
         };
         Self { catalog: Catalog::default(), agent, index: 10, remote: Some("127.0.0.1".parse().unwrap()) }
     }
