@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::catalog::Write;
+use crate::coordinate;
 use crate::join::Touched;
 use crate::model::{Check, Indexes, Node, Service, Status, Str, Tenancy};
 use crate::name::{fold, fold_shared};
@@ -177,6 +178,7 @@ impl<'a> NodeWriter<'a> {
         self.partition.nodes.remove(&*self.node);
         self.partition.nodes_gone = self.write.index;
         self.node_changed();
+        coordinate::forget(self.partition, self.write, &self.space, &self.node);
     }
 
     /// Ends the change.

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::coordinate::NodeCoordinate;
 use crate::group::ServiceGroup;
 use crate::model::{Check, KvEntry, Node, Service, Status, Str, Tenancy};
 use crate::name::{fold, fold_shared};
@@ -30,6 +31,10 @@ pub(crate) struct Partition {
     pub(crate) ids: Table<Str, Str>,
     /// (address, folded node name) of nodes whose address is an IP.
     pub(crate) addresses: Table<(IpAddr, Str), ()>,
+    /// By folded node name: where nodes are, by segment. Here only for nodes that are there and told.
+    pub(crate) coordinates: Table<Str, Arc<Vec<NodeCoordinate>>>,
+    /// Last change to any of these.
+    pub(crate) coordinates_index: u64,
     /// Last change to any row of `nodes`.
     pub(crate) nodes_index: u64,
     /// Last removal of a node: the index of what is asked about a node that is not there.
