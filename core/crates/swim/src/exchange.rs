@@ -292,7 +292,7 @@ impl Swim {
         });
         match (purpose, frame) {
             (Purpose::Probe { seq }, Ok(Frame::Ack { seq: acked })) if acked == seq => {
-                self.on_stream_ack(now, seq, out)
+                self.on_stream_ack(now, seq, out);
             }
             (Purpose::Compare { to, join }, Ok(Frame::Table { mask, clock, rows, rumours })) => {
                 self.take_rumours(now, clock, rumours, out);

@@ -676,11 +676,12 @@ impl Machine for Swim {
             }
             Life::Leaving(_) | Life::Running => {}
         }
+        self.probe_timers(now, out);
+        // A failed probe may have been the confirmation that ends a suspicion.
         while let Some(slot) = self.suspicions.pop_due(now) {
             self.verdict(now, slot, out);
         }
         self.reap(now, out);
-        self.probe_timers(now, out);
         self.exchange_timers(now, out);
         self.keys_timers(now, out);
         if self.gossip_at.is_some_and(|at| at <= now) {
