@@ -189,6 +189,7 @@ impl<R: Runtime> Driver<R> {
 
     fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
         let Inner { out, disk, replies, checks, .. } = inner;
+        let mut writes = Vec::new();
         for action in out.drain_actions() {
             match action {
                 Action::Reply { id, response } => {
@@ -218,12 +219,7 @@ impl<R: Runtime> Driver<R> {
                         cancel.set();
                     }
                 }
-                Action::Persist(write) => {
-                    let seq = write.seq;
-                    if !disk.keeps() || !disk.write(write) {
-                        self.report_unkept(seq);
-                    }
-                }
+                Action::Persist(write) => writes.push(write),
                 Action::LoadConfig => self.load_config(),
                 Action::Log { level, target, message } => logging::log(level, target, &message),
                 Action::Reconfigure(config) => (self.hooks.reconfigure)(&config),
@@ -235,12 +231,18 @@ impl<R: Runtime> Driver<R> {
                 }
             }
         }
+        if let Some(last) = writes.last() {
+            let upto = last.seq;
+            if !disk.keeps() || !disk.write(writes) {
+                self.report_unkept(upto);
+            }
+        }
     }
 
     /// Without a disk nothing is kept and nothing fails.
-    fn report_unkept(self: &Arc<Self>, seq: u64) {
+    fn report_unkept(self: &Arc<Self>, upto: u64) {
         let driver = Arc::clone(self);
-        self.rt.spawn(async move { driver.handle(Event::Persisted { upto: seq }) });
+        self.rt.spawn(async move { driver.handle(Event::Persisted { upto }) });
     }
 
     fn run_check(self: &Arc<Self>, run: RunId, what: Arc<Probe>, cancel: Arc<Signal>) {

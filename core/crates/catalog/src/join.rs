@@ -213,12 +213,9 @@ fn instance(partition: &Partition, namespace: &str, node: &str, id: &str) -> Opt
     let local = partition.local(namespace, node)?;
     let service = local.service(id)?;
     let default = if namespace == DEFAULT { None } else { partition.local(DEFAULT, node) };
-    let of_node = |check: &&Arc<Check>| check.service_id.is_empty();
-    let of_default = default.map_or(&[][..], |local| &local.checks).iter().filter(of_node);
-    let of_service =
-        local.checks.iter().filter(|check| !check.service_id.is_empty() && *fold(&check.service_id) == *id);
-    let checks: Arc<[Arc<Check>]> =
-        of_default.chain(local.checks.iter().filter(of_node)).chain(of_service).cloned().collect();
+    let of_default = default.map_or(&[][..], |local| local.checks_of(""));
+    let checks = of_default.iter().chain(local.checks_of("")).chain(local.checks_of(id));
+    let checks: Arc<[Arc<Check>]> = checks.cloned().collect();
     let status = worst(checks.iter().map(|check| &check.status));
     Some(Instance { node: Arc::clone(row), service: Arc::clone(service), checks, status })
 }
