@@ -1,9 +1,9 @@
 //! The disk: one blocking thread that carries out the node's writes in order, and what is read back at start.
 //!
 //! Two files hold everything: `journal` the log of the replicated tables and what belongs to this agent alone
-//! (registrations, TTL states), `snapshot` the tables as of the log's start. Writes that wait together share one fsync: a
-//! batch is appended in order, synced, and only then is `Persisted` reported. A crash leaves a prefix of the writes; a
-//! torn end shows by its checksum.
+//! (registrations, TTL states), `snapshot` the tables as of the log's start. The writes of one event come together, and
+//! what waits together shares one write and one fsync; only then is `Persisted` reported. A crash leaves whole batches,
+//! of the last one a prefix at most.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -327,6 +327,36 @@ mod tests {
         assert_eq!(r.files, [("services/a".to_owned(), b"A".to_vec())]);
         assert_eq!(r.log.as_deref(), Some(&b"onetwo"[..]));
         assert_eq!(r.snapshot, None);
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn the_writes_of_one_event_are_synced_together() {
+        let root = folder("together");
+        let (tx, rx) = channel();
+        let disk = Disk::start(DataDir::open(&root).unwrap(), move |e| tx.send(e).unwrap()).unwrap();
+        let put = |n| Change::Put { path: format!("services/{n}"), content: vec![n] };
+        let changes = [put(1), put(2), Change::Append { bytes: b"log".to_vec() }];
+        assert!(disk.write((1..).zip(changes).map(|(seq, change)| Write { seq, change }).collect()));
+        assert!(matches!(rx.recv().unwrap(), Event::Persisted { upto: 3 }));
+        drop(disk);
+        let r = DataDir::open(&root).unwrap().recover().unwrap();
+        assert_eq!((r.files.len(), r.log.as_deref()), (2, Some(&b"log"[..])));
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn one_value_that_cannot_be_kept_is_refused_alone() {
+        let root = folder("alone");
+        let (tx, rx) = channel();
+        let disk = Disk::start(DataDir::open(&root).unwrap(), move |e| tx.send(e).unwrap()).unwrap();
+        let put = |path: &str| Change::Put { path: path.into(), content: b"v".to_vec() };
+        let changes = [put("services/a"), put(&"x".repeat(70_000)), put("services/b")];
+        assert!(disk.write((1..).zip(changes).map(|(seq, change)| Write { seq, change }).collect()));
+        assert!(matches!(rx.recv().unwrap(), Event::PersistFailed { seq: 2, .. }));
+        assert!(matches!(rx.recv().unwrap(), Event::Persisted { upto: 3 }));
+        drop(disk);
+        assert_eq!(DataDir::open(&root).unwrap().recover().unwrap().files.len(), 2);
         fs::remove_dir_all(&root).unwrap();
     }
 
