@@ -290,10 +290,12 @@ fn import_namespace(
         for check in &local.checks {
             space.note_failing(&local.node, &fold_shared(&check.id), Some(&check.status));
         }
-        let LocalRows { node, mut services, mut checks, services_index, checks_index } = local;
+        let LocalRows { node, mut services, checks, services_index, checks_index } = local;
         services.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
-        checks.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
-        space.locals.insert(node, Arc::new(Local { services, checks, services_index, checks_index }));
+        let mut local = Local::default();
+        (local.services, local.services_index, local.checks_index) = (services, services_index, checks_index);
+        local.set_checks(checks);
+        space.locals.insert(node, Arc::new(local));
     }
     for entry in rows.kv {
         space.kv.entries.insert(Arc::clone(&entry.key), entry);
