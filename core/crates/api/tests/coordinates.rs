@@ -62,7 +62,7 @@ fn coordinates_of_nodes() {
         assert_eq!((got.status, got.body.as_str(), got.headers.len()), (404, "", 0), "{absent}");
     }
     // Each waits for what it reads.
-    let partition: std::sync::Arc<str> = "default".into();
+    let partition: Arc<str> = "default".into();
     let wait = world.wait(&format!("/v1/coordinate/nodes?index={index}"));
     assert_eq!(wait.topics, [Topic::Coordinates { partition: partition.clone() }]);
     let wait = world.wait(&format!("/v1/coordinate/node/c?index={index}"));
