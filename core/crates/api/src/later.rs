@@ -76,10 +76,9 @@ pub(crate) fn coordinate_datacenters(call: &Call<'_>) -> Answer {
     json.key("Datacenter").text(&call.config().datacenter);
     json.key("AreaID").text("wan");
     json.key("Coordinates").open_array();
-    let servers = call.ctx.agent.members.iter().filter(|m| m.tags.get("role").is_some_and(|role| role == "consul"));
-    for server in servers {
+    for server in call.ctx.agent.lan.servers() {
         json.item().open_object();
-        json.key("Node").text(&server.name);
+        json.key("Node").text(server.name());
         json.key("Segment").text("");
         json.key("Coord").coordinate();
         json.close_object();
