@@ -112,6 +112,7 @@ pub fn tags(config: &Config, identity: &Identity) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn agent() -> (Config, Identity) {
         let mut config = Config { server: true, dev_mode: true, ..Config::default() };

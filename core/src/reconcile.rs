@@ -26,9 +26,6 @@ use convoke_swim::{Members, Profile, State};
 
 use crate::identity;
 
-#[cfg(test)]
-mod tests;
-
 /// Id of the check that membership keeps for every node.
 pub const SERF_HEALTH: &str = "serfHealth";
 /// Id and name of the service of servers.
@@ -58,7 +55,10 @@ impl<'a> Facts<'a> {
         let tag = |key: &str| profile.tags().get(key).unwrap_or("");
         let server = (tag("role") == "consul").then(|| {
             let version = tag("build").split(':').next().unwrap_or("");
-            (tag("port").parse().unwrap_or(0), server_meta(profile.tags().get("nonvoter").is_some(), tag("raft_vsn"), version))
+            (
+                tag("port").parse().unwrap_or(0),
+                server_meta(profile.tags().get("nonvoter").is_some(), tag("raft_vsn"), version),
+            )
         });
         let partition = profile.tags().get("ap").unwrap_or("default");
         Self {
@@ -328,7 +328,8 @@ impl Reconcile {
             && let Some(holder) = world.view.node_by_id(facts.partition, facts.id)
             && !holder.name.eq_ignore_ascii_case(facts.name)
         {
-            let up = holder.name.eq_ignore_ascii_case(world.own) || world.members.get(&holder.name).is_some_and(|m| m.state.is_up());
+            let up = holder.name.eq_ignore_ascii_case(world.own)
+                || world.members.get(&holder.name).is_some_and(|m| m.state.is_up());
             if up {
                 self.tell(texts, || {
                     format!(

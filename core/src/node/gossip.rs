@@ -26,16 +26,14 @@ use crate::store::Recovered;
 
 mod join;
 mod kept;
-mod rumours;
 mod routes;
+mod rumours;
 mod settings;
-#[cfg(test)]
-mod tests;
 mod wishes;
 
 use join::{Joins, Retry};
-use kept::Places;
 pub(super) use kept::FOLDER;
+use kept::Places;
 pub use settings::{admits, listens};
 
 /// What readers see of a pool is refreshed so often, as far as nothing else refreshes it; and the leader tells the
@@ -81,8 +79,6 @@ struct Seat {
     swim: Swim,
     out: Out<swim::Action>,
     stats: GossipStats,
-    /// Lamport time of the last user event.
-    event_time: u64,
     /// The keyring is on disk as it is.
     keys_kept: bool,
     /// As readers know it.
@@ -137,7 +133,8 @@ impl Seat {
             members: self.swim.members().clone(),
             health_score: self.swim.health_score(),
             coordinate: self.swim.coordinate(),
-            event_time: self.event_time + 1,
+            event_time: self.swim.event_time() + 1,
+            coordinate_resets: self.swim.coordinate_resets(),
             broadcasts: self.swim.broadcasts(),
         }
     }
@@ -171,7 +168,6 @@ impl Gossip {
                 swim: Swim::new(boot),
                 out: Out::new(),
                 stats: GossipStats::default(),
-                event_time: 0,
                 keys_kept: kept.on_disk,
                 shown_health: 0,
                 shown_place: None,

@@ -116,6 +116,8 @@ pub struct Pool {
     pub coordinate: Option<Coordinate>,
     /// Lamport time of the next user event.
     pub event_time: u64,
+    /// Coordinates of others thrown away because they made no sense.
+    pub coordinate_resets: u64,
     /// Broadcasts that wait.
     pub broadcasts: usize,
 }
@@ -185,6 +187,7 @@ impl Pool {
             health_score: 0,
             coordinate: None,
             event_time: 1,
+            coordinate_resets: 0,
             broadcasts: 0,
         }
     }

@@ -29,10 +29,7 @@ pub(super) enum Target {
     /// It says all.
     At(SocketAddr),
     /// A name to be looked up.
-    Name {
-        host: String,
-        port: u16,
-    },
+    Name { host: String, port: u16 },
     /// `provider=...`: a query to a cloud, which Convoke does not make.
     Cloud,
 }
@@ -129,11 +126,17 @@ impl Joins {
     }
 
     /// Begins an attempt with addresses as they were written.
-    pub(super) fn begin(&mut self, who: Who, pool: Pool, addresses: &[String], default_port: u16, steps: &mut Vec<Step>) {
+    pub(super) fn begin(
+        &mut self,
+        who: Who,
+        pool: Pool,
+        addresses: &[String],
+        default_port: u16,
+        steps: &mut Vec<Step>,
+    ) {
         self.next += 1;
         let number = self.next;
-        let mut attempt =
-            Attempt { who, pool, addresses: Vec::new(), names: 0, own: false, errors: Vec::new() };
+        let mut attempt = Attempt { who, pool, addresses: Vec::new(), names: 0, own: false, errors: Vec::new() };
         for text in addresses.iter().take(ADDRESSES) {
             match target(text, default_port) {
                 Ok(Target::At(address)) => self.found(&mut attempt, address),
@@ -172,7 +175,9 @@ impl Joins {
         let Some(mut attempt) = self.attempts.remove(&number) else { return };
         attempt.names -= 1;
         match result {
-            Ok(found) if found.is_empty() => attempt.errors.push(format!("Failed to resolve {host}: it has no address")),
+            Ok(found) if found.is_empty() => {
+                attempt.errors.push(format!("Failed to resolve {host}: it has no address"))
+            }
             Ok(found) => found.into_iter().for_each(|address| self.found(&mut attempt, address)),
             Err(why) => attempt.errors.push(format!("Failed to resolve {host}: {why}")),
         }
@@ -259,7 +264,14 @@ impl Retry {
             !cloud
         });
         let next = (!addresses.is_empty()).then_some(Time::ZERO);
-        Self { pool, addresses, interval: config.interval.max(Duration::from_millis(100)), max: config.max, failed: 0, next }
+        Self {
+            pool,
+            addresses,
+            interval: config.interval.max(Duration::from_millis(100)),
+            max: config.max,
+            failed: 0,
+            next,
+        }
     }
 
     /// Nobody was reached so far, though somebody should be.
@@ -327,7 +339,7 @@ mod tests {
     fn all_names_are_looked_up_before_anybody_is_asked() {
         let mut joins = Joins::new([Some(at("10.0.0.9:8301")), None]);
         let mut steps = Vec::new();
-        let texts = ["10.0.0.1", "a.example", "b.example:7", "10.0.0.9", "?"].map(ToOwned::to_owned);
+        let texts = ["10.0.0.1", "a.example", "b.example:7", "10.0.0.9", "?"].map(String::from);
         joins.begin(Who::Client(RequestId(1)), Pool::Lan, &texts, 8301, &mut steps);
         let lookups: Vec<LookupId> = steps
             .drain(..)

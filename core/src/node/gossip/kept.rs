@@ -123,7 +123,9 @@ pub(super) struct Places {
 impl Places {
     /// As an earlier run left them. Who left on purpose stays away, unless it shall rejoin.
     pub(super) fn new(config: &Config, recovered: &Recovered, warnings: &mut Vec<String>) -> Self {
-        let Some((_, content)) = recovered.files.iter().find(|(path, _)| path == MEMBERS) else { return Self::default() };
+        let Some((_, content)) = recovered.files.iter().find(|(path, _)| path == MEMBERS) else {
+            return Self::default();
+        };
         match serde_json::from_slice::<File>(content) {
             Ok(file) => {
                 let rejoin = !file.left || config.rejoin_after_leave;

@@ -194,7 +194,6 @@ impl Node {
 
     fn user_event(&mut self, pool: Pool, event: UserEvent, out: &mut Out<Action>) {
         let Some(seat) = self.gossip.seat_mut(pool) else { return };
-        seat.event_time = seat.event_time.max(event.time);
         // Events are fired into the own datacenter.
         if pool != Pool::Lan {
             return;

@@ -24,7 +24,8 @@ pub(super) fn swim_config(config: &Config, pool: Pool) -> swim::Config {
         Pool::Lan => (swim::Config::lan(), &config.gossip_lan, config.reconnect_timeout),
         Pool::Wan => (swim::Config::wan(), &config.gossip_wan, config.reconnect_timeout_wan),
     };
-    let Gossip { gossip_nodes, gossip_interval, probe_interval, probe_timeout, retransmit_mult, suspicion_mult } = *gossip;
+    let Gossip { gossip_nodes, gossip_interval, probe_interval, probe_timeout, retransmit_mult, suspicion_mult } =
+        *gossip;
     swim::Config {
         gossip_nodes,
         gossip_interval: gossip_interval.max(SHORTEST),
@@ -123,11 +124,8 @@ mod tests {
 
     #[test]
     fn servers_have_two_names_and_addresses() {
-        let identity = Identity {
-            node_name: "n1".to_string(),
-            advertise: "10.0.0.7".to_string(),
-            ..Identity::default()
-        };
+        let identity =
+            Identity { node_name: "n1".to_string(), advertise: "10.0.0.7".to_string(), ..Identity::default() };
         let mut config = Config { server: true, ..Config::default() };
         assert_eq!(name(&config, &identity, Pool::Wan), "n1.dc1");
         assert_eq!(advertised(&config, &identity, Pool::Wan).unwrap().to_string(), "10.0.0.7:8302");

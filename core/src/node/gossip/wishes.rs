@@ -26,7 +26,14 @@ const GRACE: core::time::Duration = core::time::Duration::from_secs(2);
 
 impl Node {
     /// `join`: replied to when it is over.
-    pub(in crate::node) fn join(&mut self, now: Time, id: RequestId, address: String, wan: bool, out: &mut Out<Action>) {
+    pub(in crate::node) fn join(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        address: String,
+        wan: bool,
+        out: &mut Out<Action>,
+    ) {
         let pool = if wan { Pool::Wan } else { Pool::Lan };
         let Some(at) = settings::listens(&self.config, pool) else {
             let text = if self.config.server {
@@ -67,7 +74,7 @@ impl Node {
             // Alone, there is nobody to tell.
             if seat.swim.members().up() > 1 {
                 leaving.waiting.push(pool);
-                leaving.until = leaving.until.max(now + settings::swim_config(&self.config, pool).leave_delay + GRACE);
+                leaving.until = leaving.until.max(now + seat.swim.config().leave_delay + GRACE);
             }
         }
         for pool in leaving.waiting.clone() {
@@ -163,7 +170,9 @@ impl Node {
 
     /// A pool reported.
     pub(super) fn keys_done(&mut self, ticket: Ticket, report: Result<KeyReport, String>) {
-        let Some(at) = self.gossip.keys.iter().position(|request| request.waiting.contains_key(&ticket)) else { return };
+        let Some(at) = self.gossip.keys.iter().position(|request| request.waiting.contains_key(&ticket)) else {
+            return;
+        };
         let Some(pool) = self.gossip.keys[at].waiting.remove(&ticket) else { return };
         let report = self.pool_keys(pool, report);
         self.gossip.keys[at].reports.push(report);

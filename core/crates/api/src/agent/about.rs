@@ -147,10 +147,10 @@ fn number(value: f64) -> String {
 }
 
 impl Json {
-    /// What `consul info` shows of a pool. Queries are not Convoke's way, and coordinates are never reset.
+    /// What `consul info` shows of a pool. Queries are not Convoke's way.
     fn pool(&mut self, pool: &Pool, encrypted: bool) {
         self.pairs([
-            ("coordinate_resets", "0".to_string()),
+            ("coordinate_resets", pool.coordinate_resets.to_string()),
             ("encrypted", if encrypted { "true" } else { "false" }.to_string()),
             ("event_queue", "0".to_string()),
             ("event_time", pool.event_time.to_string()),
