@@ -56,6 +56,7 @@ fn packets() -> Vec<(Pool, Vec<u8>)> {
     config.retry_join.addresses = vec!["127.0.0.1".to_string()];
     let mut other = boot(config, Recovered::default());
     other.identity.node_name = "n2".to_string();
+    other.identity.advertise = "127.0.0.2".to_string();
     let mut world = World::boot(other, Disk::default(), Time::ZERO);
     world.pass(S(1));
     let frames = world.streams.iter().filter_map(|action| match action {
