@@ -43,8 +43,6 @@ const REFRESH: Duration = Duration::from_secs(5);
 const KEY_REQUESTS: usize = 16;
 /// Failed members remembered to notice that they come back; beyond it, flapping is not counted.
 const FLAPS: usize = 1024;
-/// Most bytes of a user event: name, payload and filters together, as they travel.
-const EVENT_BYTES: usize = 512;
 
 /// What happened in a pool since the start, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

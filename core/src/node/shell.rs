@@ -48,6 +48,8 @@ pub(super) enum Origin {
     Sync(Subject),
     /// The leader, of itself.
     Reconcile,
+    /// The leader, of where members are. Refused or not, the next ones are not far.
+    Coordinates,
     /// The leader, of another member.
     Member(Str),
 }
@@ -354,6 +356,7 @@ impl Node {
                 }
                 self.push(Work::Sync(sync::Event::Applied { subject, refused }));
             }
+            Origin::Coordinates => {}
             Origin::Member(name) => {
                 if let Reply::Refused(why) = reply {
                     Self::log(out, Level::Error, format!("the catalog refused member {name:?}: {why}"));
@@ -378,6 +381,7 @@ impl Node {
                 self.reply(id, Response::text(status, format!("{refusal}")));
             }
             Origin::Sync(subject) => self.push(Work::Sync(sync::Event::Applied { subject, refused: true })),
+            Origin::Coordinates => {}
             Origin::Member(name) => self.gossip.reconcile.over(now, &name, *refusal == Refusal::Busy),
             Origin::Reconcile => Self::log(out, Level::Error, format!("the own node is not registered: {refusal}")),
         }

@@ -156,13 +156,13 @@ impl Swim {
         }
         self.send_nacks(now, out);
         if self.probing.tick <= now {
-            self.judge(now, out);
+            self.judge(now);
             self.probe_next(now, out);
         }
     }
 
     /// The probe under way is over, without an ack.
-    fn judge(&mut self, now: Time, out: &mut Out<Action>) {
+    fn judge(&mut self, now: Time) {
         let Some(current) = self.probing.current.take() else { return };
         self.stats.probes_failed += 1;
         if self.config.lifeguard.probe && !self.flaws.has(Flaw::NoAwareness) {
@@ -179,8 +179,7 @@ impl Swim {
             self.stats.suspicions += 1;
         }
         let own = Arc::clone(&self.profile);
-        let accuser = crate::table::hash(own.name());
-        self.on_suspect(now, current.target.name(), incarnation, accuser, own.name(), out);
+        self.on_suspect(now, current.target.name(), incarnation, own.name());
     }
 
     fn probe_next(&mut self, now: Time, out: &mut Out<Action>) {

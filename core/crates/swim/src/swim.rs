@@ -1,8 +1,7 @@
 //! The machine: its parts, and which event goes where.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::format;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,26 +11,23 @@ use core::time::Duration;
 use convoke_kit::{Deadline, Machine, Out, Rng, Time};
 
 use crate::awareness::Awareness;
-use crate::broadcast::{self, Broadcasts};
+use crate::broadcast::Broadcasts;
 use crate::config::Config;
 use crate::event::{Action, Command, Event, MemberEvent};
 use crate::exchange::Exchanges;
 use crate::flaw::{Flaw, Flaws};
 use crate::keys::Asked;
+use crate::packet::Nonce;
 use crate::probe::Probing;
 use crate::rumour::Rumours;
-use crate::seal::{Keyring, OVERHEAD};
+use crate::seal::Keyring;
 use crate::stats::Stats;
 use crate::suspicion::Suspicions;
 use crate::table::{self, Entry, Members, Profile, State};
 use crate::tags::Tags;
+use crate::tombstone::Tombstones;
 use crate::vivaldi::{Coordinate, Vivaldi};
-use crate::wire::{self, Claim, HEADER, MAGIC, Message, SEALED};
-
-/// Between two warnings of one kind.
-const WARN_EVERY: Duration = Duration::from_secs(60);
-/// Forgotten members whose last incarnation is remembered, so that old news do not bring them back.
-const MAX_GRAVES: usize = 4096;
+use crate::wire::{self, Claim, Message};
 
 /// Everything a machine needs to be built.
 #[derive(Clone, Debug)]
@@ -74,30 +70,28 @@ pub struct Swim {
     pub(crate) own: u32,
     pub(crate) profile: Arc<Profile>,
     pub(crate) keyring: Keyring,
-    nonce: Nonce,
+    pub(crate) nonce: Nonce,
     pub(crate) life: Life,
 
     pub(crate) probing: Probing,
     pub(crate) awareness: Awareness,
     pub(crate) suspicions: Suspicions,
     pub(crate) broadcasts: Broadcasts,
-    gossip_at: Option<Time>,
-    gossiped: Time,
+    pub(crate) gossip_at: Option<Time>,
+    pub(crate) gossiped: Time,
     pub(crate) exchanges: Exchanges,
     pub(crate) rumours: Rumours,
     pub(crate) asked: Asked,
     pub(crate) vivaldi: Option<Box<Vivaldi>>,
 
-    /// When the failed and those that left are forgotten, by slot and by time.
-    expiries: BTreeMap<u32, Time>,
-    expire: BTreeSet<(Time, u32)>,
-    /// Incarnations of the forgotten, and until when these are remembered.
-    graves: BTreeMap<String, (u64, Time)>,
+    pub(crate) tombstones: Tombstones,
 
     pub(crate) stats: Stats,
-    warned: BTreeMap<&'static str, Time>,
-    packet: Vec<u8>,
-    opened: Vec<u8>,
+    pub(crate) warned: BTreeMap<&'static str, Time>,
+    /// Members told in this call that they are held for gone.
+    pub(crate) told_dead: u32,
+    pub(crate) packet: Vec<u8>,
+    pub(crate) opened: Vec<u8>,
 }
 
 /// Where it is in its life.
@@ -113,26 +107,6 @@ pub(crate) enum Life {
     Left,
 }
 
-/// Nonces that are never used twice: see [`crate::seal`].
-#[derive(Debug)]
-struct Nonce {
-    salt: u64,
-    count: u32,
-}
-
-impl Nonce {
-    fn next(&mut self, rng: &mut Rng) -> [u8; 12] {
-        self.count = self.count.wrapping_add(1);
-        if self.count == 0 {
-            self.salt = rng.next_u64();
-        }
-        let mut nonce = [0; 12];
-        nonce[..8].copy_from_slice(&self.salt.to_le_bytes());
-        nonce[8..].copy_from_slice(&self.count.to_le_bytes());
-        nonce
-    }
-}
-
 impl Swim {
     /// A member that knows nobody yet (save [`Boot::members`]).
     #[must_use]
@@ -145,7 +119,7 @@ impl Swim {
             members,
             own: 0,
             keyring,
-            nonce: Nonce { salt: rng.next_u64(), count: 0 },
+            nonce: Nonce::new(&mut rng),
             life: Life::New,
             probing: Probing::new(&mut rng),
             awareness: Awareness::new(config.awareness_max),
@@ -157,11 +131,10 @@ impl Swim {
             rumours: Rumours::default(),
             asked: Asked::default(),
             vivaldi: config.coordinates.then(|| Box::new(Vivaldi::new(rng.fork()))),
-            expiries: BTreeMap::new(),
-            expire: BTreeSet::new(),
-            graves: BTreeMap::new(),
+            tombstones: Tombstones::default(),
             stats: Stats::default(),
             warned: BTreeMap::new(),
+            told_dead: 0,
             packet: Vec::new(),
             opened: Vec::new(),
             rng,
@@ -269,12 +242,7 @@ impl Swim {
     /// Things remembered that are no members: tombstones' deadlines, graves, events, operations. Bounded; for tests.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.expiries.len()
-            + self.graves.len()
-            + self.rumours.len()
-            + self.asked.len()
-            + self.exchanges.len()
-            + self.probing.relays()
+        self.tombstones.len() + self.rumours.len() + self.asked.len() + self.exchanges.len() + self.probing.relays()
     }
 
     /// Its own incarnation.
@@ -361,233 +329,9 @@ impl Swim {
         self.tell(now, table::hash(profile.name()), &Message::Alive(claim));
     }
 
-    // ---- tombstones and graves
-
-    /// How long a member in this state stays in the table.
-    pub(crate) const fn tombstone(&self, state: State) -> Duration {
-        match state {
-            State::Left => self.config.tombstone_timeout,
-            _ => self.config.reconnect_timeout,
-        }
-    }
-
-    pub(crate) fn expire_at(&mut self, slot: u32, at: Time) {
-        self.spare(slot);
-        self.expiries.insert(slot, at);
-        self.expire.insert((at, slot));
-    }
-
-    /// It is back, or forgotten.
-    pub(crate) fn spare(&mut self, slot: u32) {
-        if let Some(at) = self.expiries.remove(&slot) {
-            self.expire.remove(&(at, slot));
-        }
-    }
-
-    /// Seconds for which it has been failed or left.
-    pub(crate) fn age(&self, slot: u32, state: State, now: Time) -> u32 {
-        let rest = self.expiries.get(&slot).map_or(Duration::ZERO, |at| at.since(now));
-        u32::try_from(self.tombstone(state).saturating_sub(rest).as_secs()).unwrap_or(u32::MAX)
-    }
-
-    /// Forgets a member, but not its incarnation, so that old news about it do not bring it back.
-    pub(crate) fn bury(&mut self, slot: u32, now: Time, out: &mut Out<Action>) {
-        self.spare(slot);
-        self.suspicions.end(slot);
-        if let Some(vivaldi) = &mut self.vivaldi {
-            vivaldi.forget(slot);
-        }
-        let Some(entry) = self.members.remove(slot) else { return };
-        if self.graves.len() >= MAX_GRAVES && !self.flaws.has(Flaw::NothingForgotten) {
-            let oldest = self.graves.iter().min_by_key(|(_, (_, until))| *until).map(|(name, _)| name.clone());
-            if let Some(oldest) = oldest {
-                self.graves.remove(&oldest);
-            }
-        }
-        let until = now + self.config.reconnect_timeout;
-        self.graves.insert(String::from(entry.profile.name()), (entry.incarnation, until));
-        out.push(Action::Member { what: MemberEvent::Reaped, profile: entry.profile });
-    }
-
-    /// The incarnation that news about a forgotten member must exceed.
-    pub(crate) fn buried(&self, name: &str) -> Option<u64> {
-        self.graves.get(name).map(|(incarnation, _)| *incarnation)
-    }
-
-    pub(crate) fn unbury(&mut self, name: &str) {
-        self.graves.remove(name);
-    }
-
-    /// Nobody has old news any more.
-    pub(crate) fn forget_graves(&mut self, now: Time) {
-        if !self.flaws.has(Flaw::NothingForgotten) {
-            self.graves.retain(|_, (_, until)| *until > now);
-        }
-    }
-
-    fn reap(&mut self, now: Time, out: &mut Out<Action>) {
-        while let Some((at, slot)) = self.expire.first().copied() {
-            if at > now {
-                break;
-            }
-            self.bury(slot, now, out);
-        }
-    }
-
-    // ---- telling
-
-    /// Queues news about a subject.
-    pub(crate) fn tell(&mut self, now: Time, subject: u64, message: &Message<'_>) {
-        self.tell_as(now, subject, message, false);
-    }
-
-    pub(crate) fn tell_as(&mut self, now: Time, subject: u64, message: &Message<'_>, secret: bool) {
-        let mut bytes = Vec::with_capacity(64);
-        if !wire::push(message, &mut bytes) {
-            return;
-        }
-        // Every one about a subject of its own, with this bug.
-        let subject = if self.flaws.has(Flaw::QueueKeepsAll) { self.rng.next_u64() } else { subject };
-        let depth = if self.flaws.has(Flaw::QueueKeepsAll) { usize::MAX } else { self.config.queue_depth };
-        if self.broadcasts.push(subject, &bytes, secret, depth) {
-            self.stats.broadcasts_dropped += 1;
-        }
-        if self.gossip_at.is_none() && self.config.gossip_nodes > 0 {
-            // At once, if the last round is long ago.
-            self.gossip_at = Some((self.gossiped + self.config.gossip_interval).max(now));
-        }
-    }
-
-    fn gossip(&mut self, now: Time, out: &mut Out<Action>) {
-        self.gossiped = now;
-        let wanted = self.config.gossip_nodes as usize;
-        let recent = self.config.gossip_to_the_dead;
-        for to in self.pick(wanted, |slot, entry, swim| {
-            slot != swim.own
-                && (entry.state.is_up() || (entry.state == State::Failed && now.since(entry.since) < recent))
-        }) {
-            if self.broadcasts.is_empty() {
-                break;
-            }
-            self.send(to.address(), &[], out);
-        }
-        self.gossip_at = (!self.broadcasts.is_empty()).then(|| now + self.config.gossip_interval);
-    }
-
-    /// Sends a packet: these messages, then as many broadcasts as fit.
-    pub(crate) fn send(&mut self, to: SocketAddr, messages: &[Message<'_>], out: &mut Out<Action>) {
-        self.send_as(to, messages, false, out);
-    }
-
-    pub(crate) fn send_as(&mut self, to: SocketAddr, messages: &[Message<'_>], secret: bool, out: &mut Out<Action>) {
-        let mut packet = core::mem::take(&mut self.packet);
-        wire::begin(self.config.versions.max, self.config.pool, &mut packet);
-        let mut count = messages.len() as u64;
-        for message in messages {
-            wire::push(message, &mut packet);
-        }
-        let overhead = if self.keyring.is_empty() { 0 } else { OVERHEAD };
-        let room = self.config.packet_bytes.saturating_sub(packet.len() + overhead);
-        let mut secret = secret;
-        if !self.broadcasts.is_empty() {
-            let limit = broadcast::transmissions(self.config.retransmit_mult, self.members.up());
-            let (news, hidden) = self.broadcasts.fill(&mut packet, room, limit);
-            count += news;
-            secret |= hidden;
-        }
-        if packet.len() > HEADER {
-            self.seal(&mut packet, secret);
-            self.stats.packets_out += 1;
-            self.stats.messages_out += count;
-            self.stats.bytes_out += packet.len() as u64;
-            let mut datagram = out.datagram(to);
-            datagram.write(&packet);
-            datagram.commit();
-        }
-        self.packet = packet;
-    }
-
-    /// Seals what follows the header, if there is a key and it must be.
-    pub(crate) fn seal(&mut self, packet: &mut Vec<u8>, secret: bool) {
-        if self.keyring.is_empty() || !(self.config.verify_outgoing || secret) || packet.len() < HEADER {
-            return;
-        }
-        packet[2] |= SEALED;
-        let aad = [packet[0], packet[1], packet[2]];
-        let nonce = self.nonce.next(&mut self.rng);
-        // There is a key, so it is sealed; otherwise the packet is of no use to anybody, and says nothing.
-        if !self.keyring.seal(nonce, &aad, packet, HEADER) {
-            packet.clear();
-        }
-    }
-
-    /// Checks the header, opens what is sealed; counts and says why not.
-    pub(crate) fn open<'b>(&mut self, bytes: &'b [u8], plain: &'b mut Vec<u8>) -> Result<&'b [u8], &'static str> {
-        let Some(([magic, version, kind], body)) = bytes.split_first_chunk::<HEADER>() else {
-            self.stats.dropped_foreign += 1;
-            return Err("it is too short");
-        };
-        if *magic != MAGIC || *version < self.config.versions.min || *version > self.config.versions.max {
-            self.stats.dropped_foreign += 1;
-            return Err("it is not of this protocol, or of a version that is not spoken here");
-        }
-        if kind & !SEALED != self.config.pool {
-            self.stats.dropped_pool += 1;
-            return Err("it belongs to another pool: a LAN port was given for a WAN port, or the other way round");
-        }
-        if kind & SEALED == 0 {
-            let taken = self.keyring.is_empty() || !self.config.verify_incoming || self.flaws.has(Flaw::UnsealedTaken);
-            if !taken {
-                self.stats.dropped_plain += 1;
-                return Err("it is not encrypted, and encrypt_verify_incoming is on here");
-            }
-            return Ok(body);
-        }
-        let keys = if self.flaws.has(Flaw::OnlyPrimaryOpens) { 1 } else { usize::MAX };
-        if !self.keyring.open_with(keys, &[*magic, *version, *kind], body, plain) {
-            self.stats.dropped_sealed += 1;
-            return Err(if self.keyring.is_empty() {
-                "it is encrypted, and there is no key here"
-            } else {
-                "it is encrypted with a key that is not in the keyring here"
-            });
-        }
-        Ok(plain)
-    }
-
-    /// Warns, once a minute for each kind.
-    pub(crate) fn warn(&mut self, now: Time, kind: &'static str, text: impl FnOnce() -> String, out: &mut Out<Action>) {
-        if self.warned.get(kind).is_some_and(|at| now.since(*at) < WARN_EVERY) {
-            return;
-        }
-        self.warned.insert(kind, now);
-        out.push(Action::Warn(text()));
-    }
-
     // ---- hearing
 
-    fn datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Out<Action>) {
-        self.stats.packets_in += 1;
-        self.stats.bytes_in += bytes.len() as u64;
-        let mut plain = core::mem::take(&mut self.opened);
-        match self.open(bytes, &mut plain) {
-            Err(why) => self.warn(now, why, || format!("dropped a packet from {from}: {why}"), out),
-            Ok(body) => {
-                for piece in wire::Pieces(body) {
-                    match piece.map(postcard::from_bytes::<Message<'_>>) {
-                        Some(Ok(message)) => {
-                            self.stats.messages_in += 1;
-                            self.message(now, from, &message, out);
-                        }
-                        _ => self.stats.dropped_malformed += 1,
-                    }
-                }
-            }
-        }
-        self.opened = plain;
-    }
-
-    fn message(&mut self, now: Time, from: SocketAddr, message: &Message<'_>, out: &mut Out<Action>) {
+    pub(crate) fn message(&mut self, now: Time, from: SocketAddr, message: &Message<'_>, out: &mut Out<Action>) {
         match message {
             Message::Ping { seq, target } => self.on_ping(from, *seq, target, out),
             Message::Ack { seq, coordinate } => self.on_ack(now, from, *seq, coordinate.as_ref(), out),
@@ -595,7 +339,7 @@ impl Swim {
             Message::PingFor { seq, target, address } => self.on_ping_for(now, from, *seq, target, *address, out),
             Message::Alive(claim) => self.on_alive(now, claim, out),
             Message::Suspect { name, incarnation, accuser } => {
-                self.on_suspect(now, name, *incarnation, table::hash(accuser), accuser, out);
+                self.on_suspect(now, name, *incarnation, accuser);
             }
             Message::Failed { name, incarnation, accuser } => self.on_failed(now, name, *incarnation, accuser, out),
             Message::Left { name, incarnation, prune } => self.on_left(now, name, *incarnation, *prune, out),
@@ -647,6 +391,7 @@ impl Machine for Swim {
     type Action = Action;
 
     fn handle(&mut self, now: Time, event: Event<'_>, out: &mut Out<Action>) {
+        self.told_dead = 0;
         if self.life == Life::New {
             self.start(now, out);
         }
@@ -702,7 +447,7 @@ impl Machine for Swim {
         };
         [
             at(self.suspicions.deadline(), "suspicion"),
-            at(self.expire.first().map(|(at, _)| *at), "reap"),
+            at(self.tombstones.deadline(), "reap"),
             at(self.gossip_at, "gossip"),
             at(leaving, "leave"),
             self.exchanges.deadline(),

@@ -14,6 +14,9 @@ use crate::swim::{Life, Swim};
 use crate::table::{self, Entry, State};
 use crate::wire::{self, Claim, Message};
 
+/// Members told in one call that they are held for gone; the others are told by the next table that says so.
+const MAX_TOLD_DEAD: u32 = 128;
+
 impl Swim {
     /// A member says what it is, or somebody repeats it.
     pub(crate) fn on_alive(&mut self, now: Time, claim: &Claim<'_>, out: &mut Out<Action>) {
@@ -128,9 +131,11 @@ impl Swim {
 
     /// Tells one who comes back with an old incarnation what is believed of it, so that it can object.
     fn tell_dead(&mut self, claim: &Claim<'_>, state: State, incarnation: u64, out: &mut Out<Action>) {
-        if self.flaws.has(Flaw::NotToldOfDeath) || self.flaws.has(Flaw::ClockDecides) {
+        if self.flaws.has(Flaw::NotToldOfDeath) || self.flaws.has(Flaw::ClockDecides) || self.told_dead >= MAX_TOLD_DEAD
+        {
             return;
         }
+        self.told_dead += 1;
         let own = Arc::clone(&self.profile);
         let message = if state == State::Left {
             Message::Left { name: claim.name, incarnation, prune: false }
@@ -152,15 +157,7 @@ impl Swim {
     }
 
     /// Somebody got no answer.
-    pub(crate) fn on_suspect(
-        &mut self,
-        now: Time,
-        name: &str,
-        incarnation: u64,
-        accuser: u64,
-        accuser_name: &str,
-        out: &mut Out<Action>,
-    ) {
+    pub(crate) fn on_suspect(&mut self, now: Time, name: &str, incarnation: u64, accuser: &str) {
         let Some((slot, state, known)) = self.accused(now, name, incarnation) else { return };
         if !state.is_up() {
             return self.raise_dead(now, slot, state, known, incarnation);
@@ -169,17 +166,17 @@ impl Swim {
             self.members.update(slot, |entry| entry.incarnation = incarnation);
         }
         let news = if state == State::Suspect {
-            self.suspicions.confirm(slot, accuser)
+            self.suspicions.confirm(slot, table::hash(accuser))
         } else {
             self.members.update(slot, |entry| (entry.state, entry.since) = (State::Suspect, now));
             let small_pools_wait = self.flaws.has(Flaw::ConfirmationsInSmallPools);
+            let accuser = table::hash(accuser);
             self.suspicions.start(&self.config, small_pools_wait, slot, accuser, self.members.up(), now);
             true
         };
         if news {
-            self.tell(now, table::hash(name), &Message::Suspect { name, incarnation, accuser: accuser_name });
+            self.tell(now, table::hash(name), &Message::Suspect { name, incarnation, accuser });
         }
-        let _ = out;
     }
 
     /// A suspicion ran out here.
@@ -319,7 +316,7 @@ impl Swim {
         // accused is told at once.
         let up = self.members.get(claim.name).is_some_and(|m| m.state.is_up() && m.incarnation <= incarnation);
         let own = Arc::clone(&self.profile);
-        self.on_suspect(now, claim.name, incarnation, table::hash(own.name()), own.name(), out);
+        self.on_suspect(now, claim.name, incarnation, own.name());
         if up && claim.name != own.name() {
             self.tell_dead(claim, State::Failed, incarnation, out);
         }

@@ -1,10 +1,15 @@
 //! From the actions of a seat to the rest of the node.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use convoke_api::coordinate::measured;
+use convoke_api::response::Response;
+use convoke_catalog::Command;
+use convoke_catalog::coordinate::{Coordinate as Place, CoordinateUpdate};
 use convoke_kit::{Machine as _, Out, Time};
 use convoke_swim::{self as swim, MemberEvent, Profile, UserEvent};
 
@@ -14,7 +19,20 @@ use crate::identity::MemberState;
 use crate::node::shell::{Origin, Work};
 use crate::node::{Action, Level, LookupId, Node, Pool};
 use crate::{consensus, reconcile};
-use convoke_api::response::Response;
+
+/// Coordinates in one command; the others follow five seconds later.
+const COORDINATES: usize = 1024;
+/// A place is told anew when it moved by more than this, in seconds, or than a twentieth of its distance to the origin.
+const MOVED: f64 = 0.000_5;
+
+/// Whether a place is so different that `near=` could sort differently.
+fn moved(known: &Place, new: &Place) -> bool {
+    let still = Place { adjustment: 0.0, height: 0.0, ..*known };
+    let by = still.distance(&Place { adjustment: 0.0, height: 0.0, ..*new });
+    let along = (known.height - new.height).abs().max((known.adjustment - new.adjustment).abs()).max(by);
+    let far = still.distance(&Place { height: 0.0, ..Place::default() });
+    along > MOVED.max(far / 20.0)
+}
 
 impl Node {
     /// Counters of a pool; `None` where the agent has no seat in it.
@@ -332,7 +350,7 @@ impl Node {
         }
         self.wan_coordinates();
         if self.leads {
-            self.coordinates_due(now);
+            self.coordinates_due();
         }
     }
 
@@ -388,6 +406,37 @@ impl Node {
         }
     }
 
-    /// The leader tells the catalog where members are.
-    fn coordinates_due(&mut self, _: Time) {}
+    /// The leader tells the catalog where members are, as far as they moved.
+    fn coordinates_due(&mut self) {
+        let view = self.catalog.view();
+        let swim = &self.gossip.lan.swim;
+        let own = swim.coordinate().map(|place| (Arc::clone(swim.profile()), place));
+        let mut updates: Vec<CoordinateUpdate> = own
+            .into_iter()
+            .chain(swim.coordinates())
+            .filter_map(|(profile, place)| {
+                let tag = |key| profile.tags().get(key);
+                let partition = tag("ap").unwrap_or("default");
+                let segment = tag("segment").unwrap_or("");
+                let coordinate = measured(&place);
+                let known = view.coordinates_of(partition, profile.name());
+                let known = known.iter().find(|row| *row.segment == *segment).map(|row| row.coordinate);
+                let moved = known.is_none_or(|known| moved(&known, &coordinate));
+                (moved && coordinate.is_valid() && view.node(partition, profile.name()).is_some()).then(|| {
+                    CoordinateUpdate {
+                        partition: partition.into(),
+                        node: profile.name().into(),
+                        segment: segment.into(),
+                        coordinate,
+                    }
+                })
+            })
+            .take(COORDINATES)
+            .collect();
+        updates.sort_by(|a, b| a.node.cmp(&b.node));
+        if !updates.is_empty() {
+            let command = Box::new(Command::Coordinates(updates));
+            self.push(Work::Consensus(consensus::Event::Propose { command, origin: Origin::Coordinates }));
+        }
+    }
 }

@@ -8,13 +8,11 @@ use alloc::vec::Vec;
 use convoke_api::agent_view::{EVENTS, LocalService, UserEvent};
 use convoke_catalog::Table;
 use convoke_catalog::model::Str;
-use regex::{Regex, RegexBuilder};
+use convoke_catalog::regexp;
 use serde::{Deserialize, Serialize};
 
 /// Version of the payload.
 const VERSION: u8 = 1;
-/// Memory that a stranger's filter may take when it is compiled.
-const FILTER_BYTES: usize = 256 << 10;
 
 /// What travels as the payload of a gossiped event, whose name is that of the user's.
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,25 +82,18 @@ pub(super) fn concerns(
     node: &str,
     services: &Table<Str, Arc<LocalService>>,
 ) -> Result<bool, String> {
-    if !event.node_filter.is_empty() && !filter(&event.node_filter)?.is_match(node) {
+    if !event.node_filter.is_empty() && !regexp::compile(&event.node_filter)?.is_match(node) {
         return Ok(false);
     }
     if event.service_filter.is_empty() {
         return Ok(true);
     }
-    let service = filter(&event.service_filter)?;
-    let tag = if event.tag_filter.is_empty() { None } else { Some(filter(&event.tag_filter)?) };
+    let service = regexp::compile(&event.service_filter)?;
+    let tag = if event.tag_filter.is_empty() { None } else { Some(regexp::compile(&event.tag_filter)?) };
     Ok(services.values().any(|local| {
-        let tagged = |tag: &Regex| local.row.tags.iter().any(|text| tag.is_match(text));
-        service.is_match(&local.row.name) && tag.as_ref().is_none_or(tagged)
+        service.is_match(&local.row.name)
+            && tag.as_ref().is_none_or(|tag| local.row.tags.iter().any(|text| tag.is_match(text)))
     }))
-}
-
-fn filter(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text)
-        .size_limit(FILTER_BYTES)
-        .build()
-        .map_err(|_| format!("{text:?} is no regular expression that this agent takes"))
 }
 
 /// Adds an event behind the others; the oldest ones go.

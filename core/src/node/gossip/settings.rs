@@ -34,6 +34,7 @@ pub(super) fn swim_config(config: &Config, pool: Pool) -> swim::Config {
         retransmit_mult: retransmit_mult.max(1),
         suspicion_mult: suspicion_mult.max(1),
         reconnect_timeout: reconnect,
+        event_bytes: convoke_api::event::POOL_BYTES,
         coordinates: !config.disable_coordinates,
         verify_incoming: config.encrypt_verify_incoming,
         verify_outgoing: config.encrypt_verify_outgoing,

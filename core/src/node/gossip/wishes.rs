@@ -15,7 +15,7 @@ use convoke_swim::seal::KeyError;
 use convoke_swim::{Command, KeyOp, KeyReport, Ticket};
 
 use super::join::Who;
-use super::{EVENT_BYTES, KEY_REQUESTS, KeyRequest, Leaving, rumours, settings};
+use super::{KEY_REQUESTS, KeyRequest, Leaving, rumours, settings};
 use crate::identity::MemberState;
 use crate::local::Refusal;
 use crate::node::shell::Work;
@@ -131,7 +131,7 @@ impl Node {
 
     /// `event/fire`: replied to at once; whether it arrives shows in `event/list`.
     pub(in crate::node) fn fire(&mut self, fired: &UserEvent, pretty: bool) -> Response {
-        match rumours::encode(fired, EVENT_BYTES) {
+        match rumours::encode(fired, event::POOL_BYTES) {
             Ok(payload) => {
                 let command = Command::UserEvent { name: fired.name.clone(), payload };
                 self.push(Work::Gossip { pool: Pool::Lan, command });

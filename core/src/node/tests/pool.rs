@@ -279,3 +279,16 @@ fn a_second_signal_does_not_wait() {
     net.act(1, |world| world.event(Event::Signal(Interrupt)));
     assert_eq!(net.at(1).exit, Some(1));
 }
+
+#[test]
+fn the_catalog_learns_where_members_are() {
+    let mut net = three();
+    let known = |net: &mut Net| net.at(0).view().coordinates("default").count();
+    net.until("coordinates of all", S(60), |net| known(net) == 3);
+    let index = |net: &mut Net| net.at(0).view().index();
+    // Everything is a millisecond away: after a while nobody moves any more, and nothing is written.
+    net.pass(S(600));
+    let before = index(&mut net);
+    net.pass(S(120));
+    assert!(index(&mut net) - before < 12, "{} changes in two quiet minutes", index(&mut net) - before);
+}

@@ -5,10 +5,10 @@ use alloc::string::{String, ToString};
 
 use convoke_config::config::Config;
 use convoke_config::duration;
-use convoke_swim::Coordinate;
 
 use crate::agent_view::{AgentView, Pool, Status};
 use crate::call::{Answer, Call};
+use crate::coordinate::measured;
 use crate::json::Json;
 use crate::response::{Outcome, Response};
 
@@ -26,7 +26,7 @@ pub(crate) fn own(call: &Call<'_>) -> Answer {
     json.key("Version").text(&agent.identity.version);
     json.close_object();
     json.key("DebugConfig").config(config, agent);
-    json.key("Coord").place(agent.lan.coordinate.as_ref());
+    json.key("Coord").place(&agent.lan.coordinate.as_ref().map(measured).unwrap_or_default());
     json.key("Member").member(&agent.lan.own());
     json.key("Stats");
     stats(call, &mut json);
@@ -141,11 +141,6 @@ pub(crate) fn monitor(call: &Call<'_>) -> Answer {
     Ok(Outcome::Monitor { level, json: call.params.has("logjson") })
 }
 
-/// A finite number as JSON has it; others do not come from a healthy pool.
-fn number(value: f64) -> String {
-    if value.is_finite() { value.to_string() } else { "0".to_string() }
-}
-
 impl Json {
     /// What `consul info` shows of a pool. Queries are not Convoke's way.
     fn pool(&mut self, pool: &Pool, encrypted: bool) {
@@ -162,35 +157,6 @@ impl Json {
             ("query_queue", "0".to_string()),
             ("query_time", "1".to_string()),
         ]);
-    }
-
-    /// A network coordinate; without one that every node starts with.
-    fn place(&mut self, place: Option<&Coordinate>) {
-        let Some(place) = place else { return self.coordinate() };
-        self.open_object();
-        self.key("Vec").open_array();
-        for along in place.vec {
-            self.item().literal(&number(along));
-        }
-        self.close_array();
-        self.key("Error").literal(&number(place.error));
-        self.key("Adjustment").literal(&number(place.adjustment));
-        self.key("Height").literal(&number(place.height));
-        self.close_object();
-    }
-
-    /// Where every node's network coordinate starts: at the origin.
-    pub(crate) fn coordinate(&mut self) {
-        self.open_object();
-        self.key("Vec").open_array();
-        for _ in 0..8 {
-            self.item().u64(0);
-        }
-        self.close_array();
-        self.key("Error").literal("1.5");
-        self.key("Adjustment").u64(0);
-        self.key("Height").literal("0.00001");
-        self.close_object();
     }
 
     /// The configuration in force, by the names Consul shows. Secrets are hidden.
