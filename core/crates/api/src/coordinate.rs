@@ -36,8 +36,8 @@ pub(crate) fn datacenters(call: &Call<'_>) -> Answer {
     for (name, datacenter, place) in agent.wan_coordinates.iter() {
         all.entry(datacenter).or_default().insert(name, measured(place));
     }
-    for server in agent.members.iter().filter(|m| m.tags.get("role").is_some_and(|role| role == "consul")) {
-        all.entry(own).or_default().entry(&server.name).or_default();
+    for server in agent.lan.servers() {
+        all.entry(own).or_default().entry(server.name()).or_default();
     }
     let mut json = call.json(512);
     json.open_array();

@@ -1,5 +1,7 @@
 //! What the agent holds itself, as `/v1/agent/...` shows it.
 
+use alloc::string::ToString as _;
+
 use convoke_catalog::model::{Check, Service};
 
 use super::Json;
@@ -81,13 +83,13 @@ impl Json {
     }
 
     /// A member of the pool. The protocol numbers are those of Serf as Consul speaks it.
-    pub fn member(&mut self, member: &Member) {
+    pub fn member(&mut self, member: &Member<'_>) {
         self.open_object();
-        self.key("Name").text(&member.name);
-        self.key("Addr").text(&member.address);
-        self.key("Port").u64(member.port.into());
-        self.key("Tags").pairs(&member.tags);
-        self.key("Status").u64(member.status.into());
+        self.key("Name").text(member.name());
+        self.key("Addr").text(&member.ip().to_string());
+        self.key("Port").u64(member.port().into());
+        self.key("Tags").pairs(member.tags().iter());
+        self.key("Status").u64(member.status as u64);
         for (name, value) in [
             ("ProtocolMin", 1),
             ("ProtocolMax", 5),
