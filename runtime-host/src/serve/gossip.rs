@@ -13,7 +13,7 @@ use convoke_core::node::{Event, Level, LookupId, Pool, gossip::admits};
 use convoke_kit::Out;
 use convoke_swim::wire::MAX_FRAME;
 use convoke_swim::{self as swim, ExchangeId};
-use metrics::{counter, gauge};
+use metrics::{Counter, counter, gauge};
 
 use crate::driver::Driver;
 use crate::logging;
@@ -257,7 +257,7 @@ pub fn measure<R: Runtime>(driver: &Driver<R>) {
             ("serf.member.left", stats.left),
             ("serf.events", stats.events),
         ] {
-            counter!(name, "network" => network).absolute(value);
+            count(counter!(name, "network" => network), value);
         }
         for (reason, value) in [
             ("foreign", machine.dropped_foreign),
@@ -267,7 +267,7 @@ pub fn measure<R: Runtime>(driver: &Driver<R>) {
             ("malformed", machine.dropped_malformed),
             ("incarnation", machine.dropped_incarnation),
         ] {
-            counter!("memberlist.dropped", "network" => network, "reason" => reason).absolute(value);
+            count(counter!("memberlist.dropped", "network" => network, "reason" => reason), value);
         }
         for (name, value) in [
             ("memberlist.health.score", stats.health_score as usize),
@@ -279,6 +279,14 @@ pub fn measure<R: Runtime>(driver: &Driver<R>) {
             gauge!("members.servers").set(stats.servers as f64);
             gauge!("members.clients").set(stats.clients as f64);
         }
+    }
+}
+
+/// Takes over a total. One that never happened is not shown.
+#[expect(clippy::needless_pass_by_value, reason = "a handle, made for this call")]
+fn count(counter: Counter, total: u64) {
+    if total > 0 {
+        counter.absolute(total);
     }
 }
 

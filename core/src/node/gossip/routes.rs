@@ -177,7 +177,7 @@ impl Node {
             seat.failed_before.insert(profile.name().into());
         }
         let (name, address) = (profile.name(), profile.address());
-        Self::log_gossip(out, level, format!("member {name} ({address}) {text} [{} pool]", pool.name()));
+        Self::log_gossip(out, level, format!("member {name:?} ({address}) {text} [{} pool]", pool.name()));
         self.gossip.refresh_at.get_or_insert(now + REFRESH);
         // Somebody understood us, and we them: the key is right, and worth keeping.
         if what == MemberEvent::Joined {
