@@ -180,7 +180,13 @@ struct Distance(f64);
 
 impl Distance {
     /// Between two nodes, in a segment that both are in: servers are in several, a client only in its own.
+    ///
+    /// From a node to itself there is no distance, though by its height there would be some: a neighbour with less of it
+    /// would come out nearer.
     fn between(here: &[NodeCoordinate], there: &[NodeCoordinate]) -> Self {
+        if core::ptr::eq(here, there) {
+            return Self(0.0);
+        }
         let segment = match (here, there) {
             ([only], _) | (_, [only]) => &*only.segment,
             _ => "",

@@ -142,14 +142,14 @@ impl Node {
     }
 
     /// `keyring`: replied to when all pools reported.
-    pub(in crate::node) fn keys(&mut self, id: RequestId, op: KeyOp, local: bool, pretty: bool) {
+    pub(in crate::node) fn keys(&mut self, id: RequestId, op: &KeyOp, local: bool, pretty: bool) {
         if self.gossip.keys.len() >= KEY_REQUESTS {
             let text = "too many keyring operations are under way already; try again later";
             return self.reply(id, Response::text(429, text));
         }
         let mut request = KeyRequest { id, op: op.clone(), pretty, waiting: BTreeMap::new(), reports: Vec::new() };
-        // Consul asks the pool between datacenters first, and shows it so.
-        for pool in [Pool::Wan, Pool::Lan] {
+        // Consul asks the pool between datacenters first, and shows it so; `local` is one that leaves it alone.
+        for pool in [Pool::Wan, Pool::Lan].into_iter().filter(|pool| !local || *pool == Pool::Lan) {
             let Some(seat) = self.gossip.seat(pool) else { continue };
             if seat.swim.keyring().is_empty() {
                 request.reports.push(self.pool_keys(pool, Err(KeyError::None.to_string())));
@@ -158,7 +158,7 @@ impl Node {
             self.gossip.next_ticket += 1;
             let ticket = Ticket(self.gossip.next_ticket);
             request.waiting.insert(ticket, pool);
-            self.push(Work::Gossip { pool, command: Command::Keys { ticket, op: op.clone(), local } });
+            self.push(Work::Gossip { pool, command: Command::Keys { ticket, op: op.clone(), local: false } });
         }
         self.gossip.keys.push(request);
         self.answer_keys();

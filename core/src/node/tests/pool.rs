@@ -120,6 +120,18 @@ fn keys_are_changed_everywhere_and_kept() {
         assert_eq!(status, 200, "{op:?}: {text}");
         net.pass(S(1));
     }
+    // All pools, the one between datacenters first; or only that of the datacenter.
+    for (local, pools) in [(false, &[(true, 1), (false, 3)][..]), (true, &[(false, 3)])] {
+        let (status, text) = net.ask(0, AgentRequest::Keys { op: KeyOp::List, local, pretty: false });
+        let shown = |(wan, members): &(bool, usize)| {
+            let keys = format!("{{\"{OTHER}\":{members}}}");
+            format!(
+                "{{\"WAN\":{wan},\"Datacenter\":\"dc1\",\"Segment\":\"\",\"Keys\":{keys},\"PrimaryKeys\":{keys},\"NumNodes\":{members}}}"
+            )
+        };
+        let expected = format!("[{}]", pools.iter().map(shown).collect::<Vec<_>>().join(","));
+        assert_eq!((status, text), (200, expected));
+    }
     assert_eq!(net.at(0).published.agent.encrypted, [true, true]);
     for host in 0..3 {
         net.kill(host);

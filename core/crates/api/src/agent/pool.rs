@@ -4,6 +4,8 @@ use alloc::string::ToString;
 
 use crate::call::{Answer, Call};
 use crate::effect::{AgentRequest, Effect};
+use crate::filter::Filter;
+use crate::filter::schema::MEMBER;
 use crate::response::{Outcome, Response};
 
 /// `GET /v1/agent/members`
@@ -17,10 +19,12 @@ pub(crate) fn members(call: &Call<'_>) -> Answer {
             Response::text(500, "Network segments are not supported in this version of Consul")
         });
     }
+    let text = call.params.text("filter");
+    let filter = Filter::compile(&text, MEMBER).map_err(|why| Response::text(500, why.to_string()))?;
     let pool = if wan { call.ctx.agent.wan.as_ref() } else { Some(&call.ctx.agent.lan) };
     let mut json = call.json(1024);
     json.open_array();
-    for member in pool.iter().flat_map(|pool| pool.iter()) {
+    for member in pool.iter().flat_map(|pool| pool.iter()).filter(|member| filter.keeps(member)) {
         json.item().member(&member);
     }
     json.close_array();

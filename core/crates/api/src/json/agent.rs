@@ -8,6 +8,16 @@ use super::Json;
 use super::rows::Show;
 use crate::agent_view::Member;
 
+/// The numbers of Serf's protocol and of what Consul puts on it, as Consul shows them of any member.
+pub(crate) const PROTOCOLS: [(&str, u64); 6] = [
+    ("ProtocolMin", 1),
+    ("ProtocolMax", 5),
+    ("ProtocolCur", 2),
+    ("DelegateMin", 2),
+    ("DelegateMax", 5),
+    ("DelegateCur", 4),
+];
+
 impl Json {
     /// A service of this agent. `hash` is its content hash, where that is shown.
     pub fn agent_service(&mut self, service: &Service, hash: Option<&str>, show: Show<'_>) {
@@ -82,7 +92,7 @@ impl Json {
         self.close_object();
     }
 
-    /// A member of the pool. The protocol numbers are those of Serf as Consul speaks it.
+    /// A member of the pool.
     pub fn member(&mut self, member: &Member<'_>) {
         self.open_object();
         self.key("Name").text(member.name());
@@ -90,14 +100,7 @@ impl Json {
         self.key("Port").u64(member.port().into());
         self.key("Tags").pairs(member.tags().iter());
         self.key("Status").u64(member.status as u64);
-        for (name, value) in [
-            ("ProtocolMin", 1),
-            ("ProtocolMax", 5),
-            ("ProtocolCur", 2),
-            ("DelegateMin", 2),
-            ("DelegateMax", 5),
-            ("DelegateCur", 4),
-        ] {
+        for (name, value) in PROTOCOLS {
             self.key(name).u64(value);
         }
         self.close_object();
