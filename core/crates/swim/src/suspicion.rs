@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn small_pools_and_plain_swim_do_not_wait_for_confirmations() {
         let mut all = Suspicions::default();
-        all.start(&Config::lan(), false, 0, (1, false, true), 3, Time::ZERO);
+        all.start(&Config::lan(), false, 0, (1, false, false), 3, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
         let plain = Config { lifeguard: crate::Lifeguard::NONE, ..Config::lan() };
         all.start(&plain, false, 0, (1, false, true), 1000, Time::ZERO);
