@@ -85,7 +85,7 @@ impl Node {
             AgentRequest::Leave => return None,
             AgentRequest::FireEvent { event, pretty } => return Some(self.fire(&event, pretty)),
             AgentRequest::Keys { op, local, pretty } => {
-                self.keys(id, op, local, pretty);
+                self.keys(id, &op, local, pretty);
                 return None;
             }
             AgentRequest::Join { address, wan } => {

@@ -176,7 +176,7 @@ impl Joins {
         attempt.names -= 1;
         match result {
             Ok(found) if found.is_empty() => {
-                attempt.errors.push(format!("Failed to resolve {host}: it has no address"))
+                attempt.errors.push(format!("Failed to resolve {host}: it has no address"));
             }
             Ok(found) => found.into_iter().for_each(|address| self.found(&mut attempt, address)),
             Err(why) => attempt.errors.push(format!("Failed to resolve {host}: {why}")),

@@ -142,7 +142,7 @@ impl Node {
     }
 
     /// `keyring`: replied to when all pools reported.
-    pub(in crate::node) fn keys(&mut self, id: RequestId, op: KeyOp, local: bool, pretty: bool) {
+    pub(in crate::node) fn keys(&mut self, id: RequestId, op: &KeyOp, local: bool, pretty: bool) {
         if self.gossip.keys.len() >= KEY_REQUESTS {
             let text = "too many keyring operations are under way already; try again later";
             return self.reply(id, Response::text(429, text));
