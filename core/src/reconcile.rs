@@ -236,6 +236,12 @@ impl Reconcile {
         Deadline { at, reason: "reconcile members" }
     }
 
+    /// Whether [`Reconcile::run`] has nothing to do now.
+    #[must_use]
+    pub fn rests(&self, now: Time) -> bool {
+        self.dirty.is_empty() && now < self.deadline().at
+    }
+
     /// Looks at what changed, or at everybody if that is due. Texts are for the log.
     pub fn run(&mut self, now: Time, world: World<'_>, proposals: &mut Vec<Proposal>, texts: &mut Vec<String>) {
         if now >= self.full_at {

@@ -24,6 +24,8 @@ const BATCH: usize = 256;
 
 const SNAPSHOT: &str = "snapshot";
 const JOURNAL: &str = "journal";
+/// Files of Consul's that an agent goes on with.
+const KEYRINGS: [&str; 2] = ["serf/local.keyring", "serf/remote.keyring"];
 
 /// Why the data folder cannot be used. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +103,17 @@ impl DataDir {
     ///
     /// [`DataDirError::Read`] when a file is there but cannot be read: starting without it would lose it.
     pub fn recover(&mut self) -> Result<Recovered, DataDirError> {
-        let files = self.journal.live().iter().map(|(path, content)| (path.clone(), content.clone())).collect();
+        let mut files: Vec<(String, Vec<u8>)> =
+            self.journal.live().iter().map(|(path, content)| (path.clone(), content.clone())).collect();
+        for path in KEYRINGS {
+            // Where Consul ran before, its keyring is a file; once ours is in the journal, that one counts.
+            if !files.iter().any(|(kept, _)| kept == path)
+                && let Some(content) = self.read(path)?
+            {
+                files.push((path.to_owned(), content));
+            }
+        }
+        files.sort();
         let log = std::mem::take(&mut self.replayed.log);
         Ok(Recovered { files, snapshot: self.read(SNAPSHOT)?, log: (!log.is_empty()).then_some(log) })
     }

@@ -374,7 +374,7 @@ impl Node {
 
     /// Makes the catalog show what membership knows; on the leader.
     pub(in crate::node) fn reconcile(&mut self, now: Time, out: &mut Out<Action>) {
-        if !self.leads || !self.started {
+        if !self.leads || !self.started || self.gossip.reconcile.rests(now) {
             return;
         }
         let view = self.catalog.view();

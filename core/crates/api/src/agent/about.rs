@@ -1,5 +1,6 @@
 //! The agent about itself: identity, configuration, host, metrics, logs.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 
@@ -42,6 +43,13 @@ pub(crate) fn own(call: &Call<'_>) -> Answer {
     call.document(200, json)
 }
 
+/// This one, and those whose servers are in the pool between datacenters.
+fn known_datacenters(agent: &AgentView) -> usize {
+    let own = &*agent.config.datacenter;
+    let of_servers = agent.wan.iter().flat_map(Pool::iter).filter_map(|member| member.tags().get("dc"));
+    of_servers.chain([own]).collect::<BTreeSet<_>>().len()
+}
+
 /// What `consul info` shows: maps of texts.
 fn stats(call: &Call<'_>, json: &mut Json) {
     let (agent, config) = (call.ctx.agent, call.config());
@@ -66,7 +74,7 @@ fn stats(call: &Call<'_>, json: &mut Json) {
         json.key("consul").pairs([
             ("acl", if config.acl.enabled { "enabled" } else { "disabled" }.to_string()),
             ("bootstrap", truth(config.bootstrap)),
-            ("known_datacenters", "1".to_string()),
+            ("known_datacenters", known_datacenters(agent).to_string()),
             ("leader", truth(own)),
             ("leader_addr", agent.leader.map_or_else(String::new, |leader| leader.to_string())),
             ("server", truth(true)),

@@ -2,6 +2,7 @@
 
 use alloc::string::ToString;
 
+use crate::agent_view::Pool;
 use crate::call::{Answer, Call};
 use crate::effect::{AgentRequest, Effect};
 use crate::filter::Filter;
@@ -24,7 +25,7 @@ pub(crate) fn members(call: &Call<'_>) -> Answer {
     let pool = if wan { call.ctx.agent.wan.as_ref() } else { Some(&call.ctx.agent.lan) };
     let mut json = call.json(1024);
     json.open_array();
-    for member in pool.iter().flat_map(|pool| pool.iter()).filter(|member| filter.keeps(member)) {
+    for member in pool.into_iter().flat_map(Pool::iter).filter(|member| filter.keeps(member)) {
         json.item().member(&member);
     }
     json.close_array();
