@@ -1,0 +1,41 @@
+//! Accuracy: SWIM, section 3.3 ("a lower rate of false positives" by suspicion); Lifeguard, section 5 counts exactly this.
+
+use std::collections::BTreeSet;
+
+use convoke_swim::MemberEvent;
+
+use crate::note::{Note, Seen};
+use crate::referee::{Invariant, Verdict, Violation};
+use crate::world::World;
+
+/// No member that is up, and with which nothing is wrong, is declared failed by one that is up.
+#[derive(Debug, Default)]
+pub struct FalseDeath {
+    excused: BTreeSet<u32>,
+}
+
+impl FalseDeath {
+    /// For all.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Something is wrong with these: what they say, and what is said of them, does not count.
+    #[must_use]
+    pub fn except(excused: impl IntoIterator<Item = u32>) -> Self {
+        Self { excused: excused.into_iter().collect() }
+    }
+}
+
+impl Invariant for FalseDeath {
+    fn note(&mut self, world: &World, note: &Note) -> Verdict {
+        let Seen::Member { subject: Some(subject), what: MemberEvent::Failed } = note.what else { return Ok(()) };
+        let node = world.node(subject);
+        if !node.takes_part() || self.excused.contains(&subject) || self.excused.contains(&note.node) {
+            return Ok(());
+        }
+        let what = format!("node {} declares {} failed, which lives", note.node, node.spec().name);
+        Err(Violation { invariant: "no false death", at: note.at, what })
+    }
+}

@@ -1,0 +1,101 @@
+//! How members defend themselves: in time, once, and without flooding the others.
+
+use std::time::Duration;
+
+use convoke_swim::{Config, Flaw};
+
+use super::{Scenario, Setup, ensure, secs};
+use crate::invariant::{FalseDeath, Queues, true_views};
+use crate::referee::{Referee, Verdict};
+use crate::world::World;
+
+/// G10.
+pub const G10: Scenario = Scenario {
+    name: "g10_flapping_members_do_not_fill_queues",
+    about: "members come and go every few seconds over slow gossip: newer news replace older ones",
+    flaws: &[Flaw::QueueKeepsAll],
+    run: flapping,
+};
+
+fn flapping(setup: &Setup) -> Verdict<World> {
+    let n = setup.nodes_or(12) as u32;
+    let config = Config {
+        gossip_interval: secs(2),
+        gossip_nodes: 1,
+        packet_bytes: 300,
+        suspicion_mult: 1,
+        suspicion_max_mult: 1,
+        ..Config::lan()
+    };
+    let mut world = setup.cluster(n as usize, &config);
+    let mut referee = Referee::new().with(Queues::default());
+    referee.run(&mut world, secs(5))?;
+    for node in 0..n / 2 {
+        world.starve(node, secs(3), secs(1));
+    }
+    referee.run(&mut world, secs(180))?;
+    (0..n / 2).for_each(|node| world.feed(node));
+    referee.run_until(&mut world, secs(120), secs(1), true_views)?;
+    Ok(world)
+}
+
+/// G14.
+pub const G14: Scenario = Scenario {
+    name: "g14_a_suspect_is_told_in_time",
+    about: "a member is out of reach until the news that it is suspect have been told often enough, then back: it refutes in time",
+    flaws: &[Flaw::NoBuddy],
+    run: suspect_is_told,
+};
+
+fn suspect_is_told(setup: &Setup) -> Verdict<World> {
+    let mut last = None;
+    for n in [8_usize, 32, 128] {
+        // Without gossip nothing but pings can tell it, and what rides on them is soon told often enough.
+        let config =
+            Config { gossip_nodes: 0, retransmit_mult: 1, push_pull_interval: Duration::ZERO, ..Config::lan() };
+        let mut world = setup.cluster(n, &config);
+        let mut referee = Referee::new().with(FalseDeath::new());
+        referee.run(&mut world, secs(5))?;
+        for subject in [0, 1, 2, 3] {
+            world.network.set_zone(subject, 1);
+            world.network.cut_both(0, 1);
+            referee.run(&mut world, Duration::from_millis(3_500))?;
+            world.network.heal();
+            referee.run(&mut world, secs(60))?;
+        }
+        true_views(&world)?;
+        last = Some(world);
+    }
+    Ok(last.unwrap_or_else(|| setup.world(crate::Link::LAN)))
+}
+
+/// G22.
+pub const G22: Scenario = Scenario {
+    name: "g22_one_refutation_answers_many_accusers",
+    about: "all others accuse one member at once: it refutes a few times, not once for each",
+    flaws: &[Flaw::RefuteEach],
+    run: refute_storm,
+};
+
+fn refute_storm(setup: &Setup) -> Verdict<World> {
+    let n = setup.nodes_or(48);
+    let mut world = setup.cluster(n, &Config::lan());
+    let mut referee = Referee::new().with(FalseDeath::new()).with(Queues::default());
+    referee.run(&mut world, secs(5))?;
+    for _ in 0..5 {
+        let refuted = |world: &World| world.node(0).swim().map_or(0, |swim| swim.stats().refutations);
+        let before = refuted(&world);
+        world.network.set_zone(0, 1);
+        world.network.cut_both(0, 1);
+        referee.run(&mut world, Duration::from_millis(4_500))?;
+        world.network.heal();
+        referee.run(&mut world, secs(30))?;
+        let times = refuted(&world) - before;
+        ensure(&world, times >= 1, "accusations are refuted", || {
+            "nobody accused it: the scenario shows nothing".into()
+        })?;
+        ensure(&world, times <= 3, "one refutation for many", || format!("{times} refutations of one silence"))?;
+        true_views(&world)?;
+    }
+    Ok(world)
+}
