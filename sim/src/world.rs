@@ -99,7 +99,7 @@ impl World {
         self
     }
 
-    /// Notes who is probed ([`Seen::Probe`]): a packet sent by the call that began a probe. Gossip must be off.
+    /// Notes who is probed by whom ([`Seen::Probe`]).
     pub const fn watch_probes(&mut self) {
         self.watch_probes = true;
     }
@@ -333,7 +333,9 @@ impl World {
         if !self.out.is_empty() {
             let mut out = mem::take(&mut self.out);
             let blocked = self.nodes[number as usize].health == Health::Blocked;
-            let probing = if self.watch_probes && own_account { self.new_probe(number) } else { None };
+            if self.watch_probes && own_account {
+                self.note_probe(number);
+            }
             for datagram in out.datagrams() {
                 self.counters.packets += 1;
                 self.counters.bytes += datagram.bytes.len() as u64;
@@ -341,9 +343,6 @@ impl World {
                     tape.record(number, datagram.to, datagram.bytes);
                 }
                 let to = self.node_at(datagram.to);
-                if let (Some(count), Some(to)) = (probing, to) {
-                    self.note(number, Seen::Probe { to, count });
-                }
                 match to {
                     None => self.counters.lost += 1,
                     Some(to) if blocked => {
@@ -369,11 +368,17 @@ impl World {
         self.schedule(number);
     }
 
-    /// Whether the last call began a probe, and which.
-    fn new_probe(&mut self, number: u32) -> Option<u64> {
+    /// Notes whom the last call began to probe, if it did.
+    fn note_probe(&mut self, number: u32) {
         let node = &mut self.nodes[number as usize];
-        let probes = node.swim.as_ref().map_or(0, |swim| swim.stats().probes);
-        (probes > mem::replace(&mut node.probes, probes)).then_some(probes)
+        let Some(swim) = &node.swim else { return };
+        let count = swim.stats().probes;
+        if count > mem::replace(&mut node.probes, count)
+            && let Some(to) = swim.probing().first().and_then(|name| self.names.get(*name))
+        {
+            let to = *to;
+            self.note(number, Seen::Probe { to, count });
+        }
     }
 
     fn send(&mut self, from: u32, to: SocketAddr, bytes: &[u8], delay: u64) {

@@ -2,7 +2,6 @@
 
 use convoke_swim::{Members, State};
 
-use crate::digest;
 use crate::referee::{Verdict, Violation};
 use crate::world::World;
 
@@ -43,15 +42,6 @@ pub fn true_views(world: &World) -> Verdict {
     Ok(())
 }
 
-/// What a table says, independent of the order of its entries. Suspects count as alive.
-#[must_use]
-pub fn fingerprint(members: &Members) -> u64 {
-    let one = |name: &str, incarnation: u64, status: u8| {
-        digest::fold(digest::bytes(name.as_bytes()) ^ incarnation, 0x9e37_79b9_7f4a_7c15 ^ u64::from(status))
-    };
-    members.iter().fold(0, |sum, m| sum ^ one(m.profile.name(), m.incarnation, m.state.status()))
-}
-
 /// Whether all members that take part hold the same table.
 ///
 /// # Errors
@@ -61,7 +51,7 @@ pub fn agree(world: &World) -> Verdict {
     let mut first: Option<(u32, &Members, u64)> = None;
     for (number, node) in world.nodes() {
         let Some(swim) = node.swim().filter(|_| node.takes_part()) else { continue };
-        let print = fingerprint(swim.members());
+        let print = swim.members().digest();
         let Some((other, members, wanted)) = first else {
             first = Some((number, swim.members(), print));
             continue;

@@ -20,8 +20,7 @@ pub const G21: Scenario = Scenario {
 
 fn probe_gap(setup: &Setup) -> Verdict<World> {
     let n = setup.nodes_or(12) as u32;
-    let config = Config { gossip_nodes: 0, ..Config::lan() };
-    let mut world = setup.cluster(n as usize, &config);
+    let mut world = setup.cluster(n as usize, &Config::lan());
     world.watch_probes();
     let mut referee = Referee::new().with(ProbeGap::new());
     referee.run(&mut world, secs(30))?;
@@ -77,6 +76,9 @@ fn month(setup: &Setup) -> Verdict<World> {
             let known = swim.members().len();
             ensure(&world, known <= most, "nothing is left behind", || {
                 format!("node {number} knows {known} after {} h, {n} are up", (round + 1) * 3)
+            })?;
+            ensure(&world, swim.memory() <= 2 * most, "nothing is left behind", || {
+                format!("node {number} remembers {} things after {} h", swim.memory(), (round + 1) * 3)
             })?;
             ensure(&world, swim.broadcasts() == 0, "nothing is left behind", || {
                 format!("node {number} still has {} broadcasts", swim.broadcasts())

@@ -17,7 +17,8 @@
 //! * `probe`: who is asked, when, and what silence means. `awareness`: how much it trusts itself (Lifeguard).
 //! * `suspicion`: the time between silence and a verdict. `verdict`: alive, suspect, failed, left: which wins.
 //! * `broadcast`: what still has to be told, and how often. `exchange`: comparing whole tables over streams, joining.
-//! * `rumour`: user events. `keys`: keyring operations across the pool. `wire`: messages as bytes.
+//! * `packet`: gossip, sealing and opening. `tombstone`: who is gone, and for how long that is remembered.
+//! * `rumour`: user events. `keys`: keyring operations across the pool. [`wire`]: messages as bytes.
 //! * [`flaw`]: known bugs, to be put back by tests.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ pub mod event;
 mod exchange;
 pub mod flaw;
 mod keys;
+mod packet;
 mod probe;
 mod rumour;
 pub mod seal;
@@ -39,6 +41,7 @@ mod suspicion;
 pub mod swim;
 pub mod table;
 pub mod tags;
+mod tombstone;
 mod verdict;
 pub mod vivaldi;
 pub mod wire;

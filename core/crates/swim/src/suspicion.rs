@@ -1,1 +1,165 @@
-//! (being written)
+//! The time between silence and a verdict (SWIM section 4.2, Lifeguard section 4.2).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+
+use convoke_kit::Time;
+
+use crate::config::Config;
+
+/// Accusers remembered for one suspicion; more would not shorten it.
+const MAX_ACCUSERS: usize = 16;
+
+/// Suspicions under way, by slot.
+#[derive(Debug, Default)]
+pub(crate) struct Suspicions {
+    by_slot: BTreeMap<u32, Suspicion>,
+    deadlines: BTreeSet<(Time, u32)>,
+}
+
+#[derive(Debug)]
+struct Suspicion {
+    started: Time,
+    deadline: Time,
+    min: Duration,
+    max: Duration,
+    /// Independent accusers that bring it down to `min`; 0: it starts there.
+    wanted: u32,
+    /// Hashes of the accusers' names, the first included.
+    accusers: heapless::Vec<u64, MAX_ACCUSERS>,
+}
+
+impl Suspicions {
+    /// Starts one in a pool of `n` members.
+    pub(crate) fn start(
+        &mut self,
+        config: &Config,
+        small_pools_wait: bool,
+        slot: u32,
+        accuser: u64,
+        n: usize,
+        now: Time,
+    ) {
+        self.end(slot);
+        let min = minimum(config, n);
+        let wanted = wanted(config, small_pools_wait, n);
+        let max = if wanted == 0 { min } else { min.saturating_mul(config.suspicion_max_mult.max(1)) };
+        let mut accusers = heapless::Vec::new();
+        // There is room for one.
+        let _ = accusers.push(accuser);
+        let deadline = now + max;
+        self.by_slot.insert(slot, Suspicion { started: now, deadline, min, max, wanted, accusers });
+        self.deadlines.insert((deadline, slot));
+    }
+
+    /// Another accuser; true if it is a new one that counts.
+    pub(crate) fn confirm(&mut self, slot: u32, accuser: u64) -> bool {
+        let Some(suspicion) = self.by_slot.get_mut(&slot) else { return false };
+        let confirmations = suspicion.accusers.len() as u32 - 1;
+        if confirmations >= suspicion.wanted
+            || suspicion.accusers.contains(&accuser)
+            || suspicion.accusers.push(accuser).is_err()
+        {
+            return false;
+        }
+        let length = decayed(suspicion.min, suspicion.max, confirmations + 1, suspicion.wanted);
+        self.deadlines.remove(&(suspicion.deadline, slot));
+        suspicion.deadline = suspicion.started + length;
+        self.deadlines.insert((suspicion.deadline, slot));
+        true
+    }
+
+    /// It objected, or it is over.
+    pub(crate) fn end(&mut self, slot: u32) {
+        if let Some(suspicion) = self.by_slot.remove(&slot) {
+            self.deadlines.remove(&(suspicion.deadline, slot));
+        }
+    }
+
+    /// When the next one runs out.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// One that has run out.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
+        let (at, slot) = *self.deadlines.first()?;
+        if at > now {
+            return None;
+        }
+        self.end(slot);
+        Some(slot)
+    }
+}
+
+/// Length of a suspicion that enough members share.
+pub(crate) fn minimum(config: &Config, n: usize) -> Duration {
+    // In thousandths, cut off, as the field does it.
+    let scale = libm::log10((n.max(1)) as f64).max(1.0) * 1000.0;
+    let interval = config.probe_interval.saturating_mul(config.suspicion_mult);
+    interval.saturating_mul(scale as u32) / 1000
+}
+
+fn wanted(config: &Config, small_pools_wait: bool, n: usize) -> u32 {
+    let wanted = config.suspicion_mult.saturating_sub(2);
+    // Who is accused and who accuses do not count.
+    let possible = n.saturating_sub(2) >= wanted as usize || small_pools_wait;
+    if config.lifeguard.suspicion && possible { wanted } else { 0 }
+}
+
+/// Lifeguard's decay: from `max` to `min` with the logarithm of the confirmations.
+fn decayed(min: Duration, max: Duration, confirmations: u32, wanted: u32) -> Duration {
+    let share = libm::log(f64::from(confirmations) + 1.0) / libm::log(f64::from(wanted) + 1.0);
+    let spread = max.saturating_sub(min).as_secs_f64();
+    let millis = ((max.as_secs_f64() - share * spread) * 1000.0).max(0.0) as u64;
+    Duration::from_millis(millis).max(min)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn lengths_are_those_of_the_field() {
+        let config = Config::lan();
+        for (n, millis) in
+            [(1, 4000), (5, 4000), (10, 4000), (100, 8000), (128, 8428), (1000, 12_000), (10_000, 16_000)]
+        {
+            assert_eq!(minimum(&config, n), Duration::from_millis(millis), "n = {n}");
+        }
+        assert_eq!(decayed(5 * SECOND, 30 * SECOND, 0, 3), 30 * SECOND);
+        assert_eq!(decayed(5 * SECOND, 30 * SECOND, 1, 3), Duration::from_millis(17_500));
+        assert_eq!(decayed(5 * SECOND, 30 * SECOND, 3, 3), 5 * SECOND);
+    }
+
+    #[test]
+    fn confirmations_shorten_it_once_each() {
+        let config = Config { suspicion_mult: 5, ..Config::lan() };
+        let mut all = Suspicions::default();
+        all.start(&config, false, 3, 100, 100, Time::ZERO);
+        assert_eq!(all.deadline(), Some(Time::ZERO + 60 * SECOND));
+        assert!(!all.confirm(3, 100), "the first accuser again");
+        assert!(all.confirm(3, 101));
+        assert!(!all.confirm(3, 101));
+        assert!(all.confirm(3, 102));
+        assert!(all.confirm(3, 103));
+        assert!(!all.confirm(3, 104), "enough");
+        assert_eq!(all.deadline(), Some(Time::ZERO + 10 * SECOND));
+        assert_eq!(all.pop_due(Time::ZERO + 9 * SECOND), None);
+        assert_eq!(all.pop_due(Time::ZERO + 10 * SECOND), Some(3));
+        assert_eq!(all.deadline(), None);
+    }
+
+    #[test]
+    fn small_pools_and_plain_swim_do_not_wait_for_confirmations() {
+        let mut all = Suspicions::default();
+        all.start(&Config::lan(), false, 0, 1, 3, Time::ZERO);
+        assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
+        let plain = Config { lifeguard: crate::Lifeguard::NONE, ..Config::lan() };
+        all.start(&plain, false, 0, 1, 1000, Time::ZERO);
+        assert_eq!(all.deadline(), Some(Time::ZERO + 12 * SECOND));
+        assert!(!all.confirm(0, 2));
+    }
+}

@@ -148,6 +148,20 @@ impl Default for Members {
 }
 
 impl Members {
+    /// Members that are all alive, each with its incarnation; of two with one name the first counts. For simulations
+    /// and tests that start in the middle: clones share it.
+    #[must_use]
+    pub fn of(alive: impl IntoIterator<Item = (Profile, u64)>) -> Self {
+        let mut members = Self::default();
+        for (profile, incarnation) in alive {
+            if members.slot_of(profile.name()).is_none() {
+                let profile = Arc::new(profile);
+                members.insert(Entry { profile, incarnation, since: Time::ZERO, state: State::Alive });
+            }
+        }
+        members
+    }
+
     /// How many are known.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -181,6 +195,12 @@ impl Members {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Member<'_>> {
         self.entry(self.slot_of(name)?).map(Entry::as_member)
+    }
+
+    /// Of who is known in which incarnation and state, suspects as alive: equal for equal views.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digests.iter().fold(0, |all, part| mix(all ^ part))
     }
 
     /// Slots in use are below this.

@@ -1,1 +1,324 @@
-//! (being written)
+//! Alive, suspect, failed, left: which wins.
+//!
+//! What is said of a member is ordered by incarnation, then by state: alive < suspect < failed < left. The greater wins,
+//! everywhere, in whatever order it arrives, so that all members come to believe the same (SWIM section 4.2). Only the
+//! member itself raises its incarnation: that is how it objects.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use convoke_kit::{Out, Time};
+
+use crate::event::{Action, MemberEvent};
+use crate::flaw::Flaw;
+use crate::swim::{Life, Swim};
+use crate::table::{self, Entry, State};
+use crate::wire::{self, Claim, Message};
+
+/// Members told in one call that they are held for gone; the others are told by the next table that says so.
+const MAX_TOLD_DEAD: u32 = 128;
+
+impl Swim {
+    /// A member says what it is, or somebody repeats it.
+    pub(crate) fn on_alive(&mut self, now: Time, claim: &Claim<'_>, out: &mut Out<Action>) {
+        if claim.incarnation > wire::MAX_CLAIMED {
+            self.stats.dropped_incarnation += 1;
+            return;
+        }
+        if claim.name.is_empty() || claim.name.len() > wire::MAX_NAME {
+            self.stats.dropped_malformed += 1;
+            return;
+        }
+        if claim.name == self.profile.name() {
+            return self.on_alive_self(now, claim, out);
+        }
+        match self.members.slot_of(claim.name) {
+            None => self.on_newcomer(now, claim, out),
+            Some(slot) => self.on_alive_known(now, slot, claim, out),
+        }
+    }
+
+    fn on_alive_self(&mut self, now: Time, claim: &Claim<'_>, out: &mut Out<Action>) {
+        if self.life != Life::Running {
+            return;
+        }
+        if claim.address() != self.profile.address() {
+            self.conflict(now, self.own, claim, out);
+        } else if claim.incarnation > self.incarnation()
+            || (claim.incarnation == self.incarnation() && !claim.says(&self.profile))
+        {
+            // Of an earlier life.
+            self.stats.refutations += 1;
+            self.raise(now, claim.incarnation);
+        }
+    }
+
+    fn on_newcomer(&mut self, now: Time, claim: &Claim<'_>, out: &mut Out<Action>) {
+        if let Some(incarnation) = self.buried(claim.name) {
+            if claim.incarnation <= incarnation {
+                return self.tell_dead(claim, State::Failed, incarnation, out);
+            }
+            self.unbury(claim.name);
+        }
+        if !claim.versions().overlaps(self.config.versions) {
+            let name = String::from(claim.name);
+            let text = move || {
+                alloc::format!(
+                    "{name} is not taken in: it speaks no protocol version that is spoken here; upgrade one of the two"
+                )
+            };
+            return self.warn(now, "version", text, out);
+        }
+        let Ok(profile) = claim.profile() else {
+            self.stats.dropped_malformed += 1;
+            return;
+        };
+        let profile = Arc::new(profile);
+        let entry =
+            Entry { profile: Arc::clone(&profile), incarnation: claim.incarnation, since: now, state: State::Alive };
+        self.members.insert(entry);
+        self.tell(now, table::hash(claim.name), &Message::Alive(*claim));
+        out.push(Action::Member { what: MemberEvent::Joined, profile });
+    }
+
+    fn on_alive_known(&mut self, now: Time, slot: u32, claim: &Claim<'_>, out: &mut Out<Action>) {
+        let Some(entry) = self.members.entry(slot) else { return };
+        let (state, incarnation) = (entry.state, entry.incarnation);
+        let moved = entry.profile.address() != claim.address();
+        if moved && (state.is_up() || self.flaws.has(Flaw::NameBoundToAddress)) {
+            // Two members of one name, or one that moved before anybody missed it. The next probe tells.
+            if claim.incarnation > incarnation || self.flaws.has(Flaw::NameBoundToAddress) {
+                self.probe_soon(slot);
+                self.conflict(now, slot, claim, out);
+            }
+            return;
+        }
+        let newer = claim.incarnation > incarnation
+            || (self.flaws.has(Flaw::EqualIncarnationWins)
+                && claim.incarnation == incarnation
+                && state != State::Alive);
+        if !newer || (self.flaws.has(Flaw::LeftForEver) && state == State::Left) {
+            if !state.is_up() {
+                self.tell_dead(claim, state, incarnation, out);
+            }
+            return;
+        }
+        let Some(old) = self.members.entry(slot).map(|e| Arc::clone(&e.profile)) else { return };
+        let profile = if claim.says(&old) {
+            Arc::clone(&old)
+        } else {
+            let Ok(profile) = claim.profile() else {
+                self.stats.dropped_malformed += 1;
+                return;
+            };
+            Arc::new(profile)
+        };
+        self.suspicions.end(slot);
+        self.spare(slot);
+        let new = Arc::clone(&profile);
+        self.members.update(slot, |entry| {
+            if entry.state != State::Alive {
+                entry.since = now;
+            }
+            (entry.profile, entry.incarnation, entry.state) = (new, claim.incarnation, State::Alive);
+        });
+        self.tell(now, table::hash(claim.name), &Message::Alive(*claim));
+        if !state.is_up() {
+            out.push(Action::Member { what: MemberEvent::Joined, profile });
+        } else if !Arc::ptr_eq(&profile, &old) {
+            out.push(Action::Member { what: MemberEvent::Updated, profile });
+        }
+    }
+
+    /// Tells one who comes back with an old incarnation what is believed of it, so that it can object.
+    fn tell_dead(&mut self, claim: &Claim<'_>, state: State, incarnation: u64, out: &mut Out<Action>) {
+        if self.flaws.has(Flaw::NotToldOfDeath) || self.flaws.has(Flaw::ClockDecides) || self.told_dead >= MAX_TOLD_DEAD
+        {
+            return;
+        }
+        self.told_dead += 1;
+        let own = Arc::clone(&self.profile);
+        let message = if state == State::Left {
+            Message::Left { name: claim.name, incarnation, prune: false }
+        } else {
+            Message::Failed { name: claim.name, incarnation, accuser: own.name() }
+        };
+        self.send(claim.address(), &[message], out);
+    }
+
+    fn conflict(&mut self, now: Time, slot: u32, claim: &Claim<'_>, out: &mut Out<Action>) {
+        let Some(known) = self.members.entry(slot).map(|entry| entry.profile.address()) else { return };
+        let own = slot == self.own;
+        // Rate-limited like a warning, and carried as an action of its own, so that the node can act on it.
+        let mut limited = Out::new();
+        self.warn(now, if own { "own name" } else { "name" }, String::new, &mut limited);
+        if limited.drain_actions().next().is_some() {
+            out.push(Action::Conflict { name: claim.name.into(), known, other: claim.address(), own });
+        }
+    }
+
+    /// Somebody got no answer.
+    pub(crate) fn on_suspect(&mut self, now: Time, name: &str, incarnation: u64, accuser: &str) {
+        let Some((slot, state, known)) = self.accused(now, name, incarnation) else { return };
+        if !state.is_up() {
+            return self.raise_dead(now, slot, state, known, incarnation);
+        }
+        if incarnation > known {
+            self.members.update(slot, |entry| entry.incarnation = incarnation);
+        }
+        let news = if state == State::Suspect {
+            self.suspicions.confirm(slot, table::hash(accuser))
+        } else {
+            self.members.update(slot, |entry| (entry.state, entry.since) = (State::Suspect, now));
+            let small_pools_wait = self.flaws.has(Flaw::ConfirmationsInSmallPools);
+            let accuser = table::hash(accuser);
+            self.suspicions.start(&self.config, small_pools_wait, slot, accuser, self.members.up(), now);
+            true
+        };
+        if news {
+            self.tell(now, table::hash(name), &Message::Suspect { name, incarnation, accuser });
+        }
+    }
+
+    /// A suspicion ran out here.
+    pub(crate) fn verdict(&mut self, now: Time, slot: u32, out: &mut Out<Action>) {
+        let Some(entry) = self.members.entry(slot) else { return };
+        if entry.state != State::Suspect {
+            return;
+        }
+        let (profile, incarnation) = (Arc::clone(&entry.profile), entry.incarnation);
+        let own = Arc::clone(&self.profile);
+        self.stats.verdicts += 1;
+        self.on_failed(now, profile.name(), incarnation, own.name(), out);
+    }
+
+    /// Somebody's suspicion ran out.
+    pub(crate) fn on_failed(&mut self, now: Time, name: &str, incarnation: u64, accuser: &str, out: &mut Out<Action>) {
+        let Some((slot, state, known)) = self.accused(now, name, incarnation) else { return };
+        if !state.is_up() {
+            return self.raise_dead(now, slot, state, known, incarnation);
+        }
+        self.go(now, slot, State::Failed, incarnation, MemberEvent::Failed, out);
+        if !self.flaws.has(Flaw::SilentVerdict) {
+            self.tell(now, table::hash(name), &Message::Failed { name, incarnation, accuser });
+        }
+    }
+
+    /// It said goodbye, or somebody said so for it.
+    pub(crate) fn on_left(&mut self, now: Time, name: &str, incarnation: u64, prune: bool, out: &mut Out<Action>) {
+        let Some((slot, state, known)) = self.accused(now, name, incarnation) else { return };
+        if state == State::Left || (state == State::Failed && self.flaws.has(Flaw::FailedBeatsLeft)) {
+            self.raise_dead(now, slot, state, known, incarnation);
+            if !prune {
+                return;
+            }
+        } else {
+            self.go(now, slot, State::Left, incarnation, MemberEvent::Left, out);
+        }
+        self.tell(now, table::hash(name), &Message::Left { name, incarnation, prune });
+        if prune {
+            self.bury(slot, now, out);
+        }
+    }
+
+    /// Says of a failed member that it left.
+    pub(crate) fn force_leave(&mut self, now: Time, name: &str, prune: bool, out: &mut Out<Action>) {
+        let Some(entry) = self.members.get(name) else { return };
+        // One that answers would object at once; one under suspicion may be gone for good.
+        if entry.state != State::Alive && name != self.profile.name() {
+            self.on_left(now, name, entry.incarnation, prune, out);
+        }
+    }
+
+    /// Whom an accusation is about, if it is news; the own member objects.
+    fn accused(&mut self, now: Time, name: &str, incarnation: u64) -> Option<(u32, State, u64)> {
+        if incarnation > wire::MAX_ACCUSED {
+            self.stats.dropped_incarnation += 1;
+            return None;
+        }
+        let slot = self.members.slot_of(name)?;
+        let entry = self.members.entry(slot)?;
+        let (state, known) = (entry.state, entry.incarnation);
+        if slot != self.own {
+            return (incarnation >= known).then_some((slot, state, known));
+        }
+        if self.life == Life::Running
+            && (incarnation >= known || self.flaws.has(Flaw::RefuteEach))
+            && !self.flaws.has(Flaw::ClockDecides)
+        {
+            self.stats.refutations += 1;
+            if self.config.lifeguard.probe {
+                // Others wait longer for us than they should have to.
+                self.awareness.change(1);
+            }
+            self.raise(now, incarnation);
+        }
+        None
+    }
+
+    /// More is said against one that is gone already: it must object to all of it.
+    fn raise_dead(&mut self, now: Time, slot: u32, state: State, known: u64, incarnation: u64) {
+        if incarnation <= known || self.flaws.has(Flaw::DeadKeepsIncarnation) {
+            return;
+        }
+        self.members.update(slot, |entry| entry.incarnation = incarnation);
+        let Some(profile) = self.members.entry(slot).map(|entry| Arc::clone(&entry.profile)) else { return };
+        let (name, own) = (profile.name(), Arc::clone(&self.profile));
+        let message = match state {
+            State::Left => Message::Left { name, incarnation, prune: false },
+            _ => Message::Failed { name, incarnation, accuser: own.name() },
+        };
+        self.tell(now, table::hash(name), &message);
+    }
+
+    fn go(&mut self, now: Time, slot: u32, state: State, incarnation: u64, what: MemberEvent, out: &mut Out<Action>) {
+        self.suspicions.end(slot);
+        self.members.update(slot, |entry| {
+            (entry.state, entry.since, entry.incarnation) = (state, now, incarnation);
+        });
+        let at = now + self.tombstone(state);
+        self.expire_at(slot, at);
+        if let Some(profile) = self.members.entry(slot).map(|entry| Arc::clone(&entry.profile)) {
+            out.push(Action::Member { what, profile });
+        }
+    }
+
+    /// Takes in what another member's table says of one who is gone.
+    pub(crate) fn on_gone_row(&mut self, now: Time, claim: &Claim<'_>, state: State, age: u32, out: &mut Out<Action>) {
+        let incarnation = claim.incarnation;
+        if incarnation > wire::MAX_ACCUSED || claim.name.is_empty() || claim.name.len() > wire::MAX_NAME {
+            self.stats.dropped_malformed += 1;
+            return;
+        }
+        let age = core::time::Duration::from_secs(age.into());
+        let left = self.tombstone(state).saturating_sub(age);
+        let known = self.members.slot_of(claim.name).is_some();
+        if !known && claim.name != self.profile.name() {
+            let old = self.buried(claim.name).is_some_and(|buried| incarnation <= buried);
+            let Ok(profile) = claim.profile() else { return };
+            if old || left.is_zero() {
+                return;
+            }
+            self.unbury(claim.name);
+            let profile = Arc::new(profile);
+            let entry = Entry { profile: Arc::clone(&profile), incarnation, since: now, state };
+            let slot = self.members.insert(entry);
+            self.expire_at(slot, now + left);
+            let what = if state == State::Left { MemberEvent::Left } else { MemberEvent::Failed };
+            return out.push(Action::Member { what, profile });
+        }
+        if state == State::Left {
+            return self.on_left(now, claim.name, incarnation, false, out);
+        }
+        if self.flaws.has(Flaw::TableKills) {
+            return self.on_failed(now, claim.name, incarnation, claim.name, out);
+        }
+        // A table may be that of a minority that lost sight of everybody: its verdicts are suspicions here, and the
+        // accused is told at once.
+        let up = self.members.get(claim.name).is_some_and(|m| m.state.is_up() && m.incarnation <= incarnation);
+        let own = Arc::clone(&self.profile);
+        self.on_suspect(now, claim.name, incarnation, own.name());
+        if up && claim.name != own.name() {
+            self.tell_dead(claim, State::Failed, incarnation, out);
+        }
+    }
+}

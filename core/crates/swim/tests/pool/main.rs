@@ -1,0 +1,5 @@
+//! Members in virtual time: what they say to each other, and the laws they keep.
+
+mod dialogues;
+mod harness;
+mod laws;
