@@ -14,6 +14,7 @@
 //!
 //! * [`referee`]: watches a world while time passes. [`invariant`]: what always holds, one a file.
 //! * [`scenario`]: what a pool must survive, as functions that pass, and must not pass with a known bug put back.
+//! * [`measure`]: the figures that a pool is judged by.
 //! * [`note`]: what was seen. [`tape`]: packets kept to be played again. `digest`: the hash of a run.
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ mod clock;
 mod digest;
 mod faults;
 pub mod invariant;
+pub mod measure;
 pub mod network;
 pub mod node;
 pub mod note;

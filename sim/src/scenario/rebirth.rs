@@ -99,15 +99,15 @@ fn large_incarnation(setup: &Setup) -> Verdict<World> {
         let incarnation = (i == 0).then_some(start);
         Spec { incarnation, ..Spec::new(name(i), Config::lan()) }
     });
-    let mut referee = Referee::new().with(FalseDeath::new()).with(Incarnations).with(Events::new());
+    let mut referee = Referee::new().with(FalseDeath::not_by([0])).with(Incarnations).with(Events::new());
     for _ in 0..6 {
         world.network.set_zone(0, 1);
         world.network.cut_both(0, 1);
         referee.run(&mut world, secs(3))?;
         world.network.heal();
-        referee.run(&mut world, secs(20))?;
-        true_views(&world)?;
+        referee.run(&mut world, secs(30))?;
     }
+    referee.run_until(&mut world, secs(120), secs(1), true_views)?;
     let reached = world.node(0).incarnation();
     ensure(&world, reached > u64::from(u32::MAX), "refutation", || format!("only reached incarnation {reached}"))?;
     Ok(world)
