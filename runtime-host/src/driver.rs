@@ -25,7 +25,7 @@ use crate::disk::Disk;
 use crate::logging;
 use crate::probe;
 use crate::rt::{Runtime, race};
-use crate::watch::Signal;
+use crate::watch::{self, Signal};
 
 /// Reads the configuration files again.
 pub type Reload = dyn Fn() -> Result<(Box<Config>, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync;
@@ -61,7 +61,7 @@ struct Inner {
     out: Out<Action>,
     disk: Disk,
     next_request: u64,
-    replies: HashMap<RequestId, Sender<Response>>,
+    replies: HashMap<RequestId, watch::Sender<Response>>,
     checks: HashMap<RunId, Arc<Signal>>,
 }
 
@@ -145,7 +145,7 @@ impl<R: Runtime> Driver<R> {
 
     /// Hands a client's change to the node and waits for its reply.
     pub async fn request(self: &Arc<Self>, effect: Effect) -> Response {
-        let (tx, rx) = bounded(1);
+        let (tx, rx) = watch::once();
         {
             let mut inner = self.lock();
             inner.next_request += 1;
@@ -157,7 +157,7 @@ impl<R: Runtime> Driver<R> {
             self.carry_out(&mut inner);
             self.wake_timer(&inner);
         }
-        rx.recv().await.unwrap_or_else(|_| Response::text(500, "the agent is shutting down"))
+        rx.recv().await.unwrap_or_else(|| Response::text(500, "the agent is shutting down"))
     }
 
     /// Fires the node's timers until the process ends.
@@ -189,11 +189,12 @@ impl<R: Runtime> Driver<R> {
 
     fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
         let Inner { out, disk, replies, checks, .. } = inner;
+        let mut writes = Vec::new();
         for action in out.drain_actions() {
             match action {
                 Action::Reply { id, response } => {
                     if let Some(to) = replies.remove(&id) {
-                        let _ = to.try_send(response);
+                        to.send(response);
                     }
                 }
                 Action::Publish { published, changes, agent_changed } => {
@@ -218,12 +219,7 @@ impl<R: Runtime> Driver<R> {
                         cancel.set();
                     }
                 }
-                Action::Persist(write) => {
-                    let seq = write.seq;
-                    if !disk.keeps() || !disk.write(write) {
-                        self.report_unkept(seq);
-                    }
-                }
+                Action::Persist(write) => writes.push(write),
                 Action::LoadConfig => self.load_config(),
                 Action::Log { level, target, message } => logging::log(level, target, &message),
                 Action::Reconfigure(config) => (self.hooks.reconfigure)(&config),
@@ -235,12 +231,18 @@ impl<R: Runtime> Driver<R> {
                 }
             }
         }
+        if let Some(last) = writes.last() {
+            let upto = last.seq;
+            if !disk.keeps() || !disk.write(writes) {
+                self.report_unkept(upto);
+            }
+        }
     }
 
     /// Without a disk nothing is kept and nothing fails.
-    fn report_unkept(self: &Arc<Self>, seq: u64) {
+    fn report_unkept(self: &Arc<Self>, upto: u64) {
         let driver = Arc::clone(self);
-        self.rt.spawn(async move { driver.handle(Event::Persisted { upto: seq }) });
+        self.rt.spawn(async move { driver.handle(Event::Persisted { upto }) });
     }
 
     fn run_check(self: &Arc<Self>, run: RunId, what: Arc<Probe>, cancel: Arc<Signal>) {

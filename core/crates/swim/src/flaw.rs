@@ -34,6 +34,8 @@ pub enum Flaw {
     NoAwareness,
     /// G14: the suspect is not told.
     NoBuddy,
+    /// Who was cut off for a moment condemns whom it suspected meanwhile, without asking again.
+    SuspectNotAskedAgain,
     /// G15: helpers are drawn a few times at random, and missed in small pools.
     HelpersMissed,
     /// G15: a pool too small for confirmations waits for them all the same.

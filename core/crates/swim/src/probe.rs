@@ -133,7 +133,7 @@ impl Probing {
         Some(first)
     }
 
-    fn number(&mut self) -> u32 {
+    pub(crate) fn number(&mut self) -> u32 {
         self.seq = self.seq.wrapping_add(1);
         self.seq
     }

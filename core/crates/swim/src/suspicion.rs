@@ -15,6 +15,8 @@ const MAX_ACCUSERS: usize = 16;
 pub(crate) struct Suspicions {
     by_slot: BTreeMap<u32, Suspicion>,
     deadlines: BTreeSet<(Time, u32)>,
+    /// When suspects whom nobody else suspects are asked once more.
+    rechecks: BTreeSet<(Time, u32)>,
 }
 
 #[derive(Debug)]
@@ -27,16 +29,18 @@ struct Suspicion {
     wanted: u32,
     /// Hashes of the accusers' names, the first included.
     accusers: heapless::Vec<u64, MAX_ACCUSERS>,
+    recheck: Option<Time>,
 }
 
 impl Suspicions {
-    /// Starts one in a pool of `n` members.
+    /// Starts one in a pool of `n` members. `alone`: nobody but this member says so, as far as it knows; the suspect is then
+    /// asked again at half time, for it may be this member that was cut off, and all its news with it.
     pub(crate) fn start(
         &mut self,
         config: &Config,
         small_pools_wait: bool,
         slot: u32,
-        accuser: u64,
+        (accuser, alone): (u64, bool),
         n: usize,
         now: Time,
     ) {
@@ -48,7 +52,9 @@ impl Suspicions {
         // There is room for one.
         let _ = accusers.push(accuser);
         let deadline = now + max;
-        self.by_slot.insert(slot, Suspicion { started: now, deadline, min, max, wanted, accusers });
+        let recheck = alone.then(|| now + max / 2);
+        self.rechecks.extend(recheck.map(|at| (at, slot)));
+        self.by_slot.insert(slot, Suspicion { started: now, deadline, min, max, wanted, accusers, recheck });
         self.deadlines.insert((deadline, slot));
     }
 
@@ -66,6 +72,9 @@ impl Suspicions {
         self.deadlines.remove(&(suspicion.deadline, slot));
         suspicion.deadline = suspicion.started + length;
         self.deadlines.insert((suspicion.deadline, slot));
+        if let Some(at) = suspicion.recheck.take() {
+            self.rechecks.remove(&(at, slot));
+        }
         true
     }
 
@@ -73,12 +82,29 @@ impl Suspicions {
     pub(crate) fn end(&mut self, slot: u32) {
         if let Some(suspicion) = self.by_slot.remove(&slot) {
             self.deadlines.remove(&(suspicion.deadline, slot));
+            if let Some(at) = suspicion.recheck {
+                self.rechecks.remove(&(at, slot));
+            }
         }
     }
 
-    /// When the next one runs out.
+    /// When the next one runs out, or a suspect is asked again.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let first = |set: &BTreeSet<(Time, u32)>| set.first().map(|(at, _)| *at);
+        [first(&self.deadlines), first(&self.rechecks)].into_iter().flatten().min()
+    }
+
+    /// One that is to be asked again.
+    pub(crate) fn pop_recheck(&mut self, now: Time) -> Option<u32> {
+        let (at, slot) = *self.rechecks.first()?;
+        if at > now {
+            return None;
+        }
+        self.rechecks.pop_first();
+        if let Some(suspicion) = self.by_slot.get_mut(&slot) {
+            suspicion.recheck = None;
+        }
+        Some(slot)
     }
 
     /// One that has run out.
@@ -138,7 +164,7 @@ mod tests {
     fn confirmations_shorten_it_once_each() {
         let config = Config { suspicion_mult: 5, ..Config::lan() };
         let mut all = Suspicions::default();
-        all.start(&config, false, 3, 100, 100, Time::ZERO);
+        all.start(&config, false, 3, (100, false), 100, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 60 * SECOND));
         assert!(!all.confirm(3, 100), "the first accuser again");
         assert!(all.confirm(3, 101));
@@ -153,12 +179,28 @@ mod tests {
     }
 
     #[test]
+    fn a_lone_accuser_asks_once_more_at_half_time() {
+        let mut all = Suspicions::default();
+        all.start(&Config::lan(), false, 3, (1, true), 100, Time::ZERO);
+        assert_eq!(all.deadline(), Some(Time::ZERO + 24 * SECOND));
+        assert_eq!(all.pop_recheck(Time::ZERO + 23 * SECOND), None);
+        assert_eq!(all.pop_recheck(Time::ZERO + 24 * SECOND), Some(3));
+        assert_eq!((all.pop_recheck(Time::ZERO + 24 * SECOND), all.deadline()), (None, Some(Time::ZERO + 48 * SECOND)));
+        all.start(&Config::lan(), false, 4, (1, true), 100, Time::ZERO);
+        assert!(all.confirm(4, 2), "not alone any more");
+        assert_eq!(all.pop_recheck(Time::MAX), None);
+        all.start(&Config::lan(), false, 5, (1, true), 100, Time::ZERO);
+        all.end(5);
+        assert_eq!(all.pop_recheck(Time::MAX), None);
+    }
+
+    #[test]
     fn small_pools_and_plain_swim_do_not_wait_for_confirmations() {
         let mut all = Suspicions::default();
-        all.start(&Config::lan(), false, 0, 1, 3, Time::ZERO);
+        all.start(&Config::lan(), false, 0, (1, false), 3, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
         let plain = Config { lifeguard: crate::Lifeguard::NONE, ..Config::lan() };
-        all.start(&plain, false, 0, 1, 1000, Time::ZERO);
+        all.start(&plain, false, 0, (1, false), 1000, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 12 * SECOND));
         assert!(!all.confirm(0, 2));
     }

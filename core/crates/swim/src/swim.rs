@@ -90,6 +90,8 @@ pub struct Swim {
     pub(crate) warned: BTreeMap<&'static str, Time>,
     /// Members told in this call that they are held for gone.
     pub(crate) told_dead: u32,
+    /// Envelope version that every member understands.
+    pub(crate) speaks: u8,
     pub(crate) packet: Vec<u8>,
     pub(crate) opened: Vec<u8>,
 }
@@ -135,6 +137,7 @@ impl Swim {
             stats: Stats::default(),
             warned: BTreeMap::new(),
             told_dead: 0,
+            speaks: config.versions.max,
             packet: Vec::new(),
             opened: Vec::new(),
             rng,
@@ -142,6 +145,7 @@ impl Swim {
             profile: Arc::clone(&profile),
         };
         swim.settle_in(&profile, incarnation);
+        swim.find_language();
         swim
     }
 
@@ -422,6 +426,9 @@ impl Machine for Swim {
             Life::Leaving(_) | Life::Running => {}
         }
         self.probe_timers(now, out);
+        while let Some(slot) = self.suspicions.pop_recheck(now) {
+            self.recheck(slot, out);
+        }
         // A failed probe may have been the confirmation that ends a suspicion.
         while let Some(slot) = self.suspicions.pop_due(now) {
             self.verdict(now, slot, out);

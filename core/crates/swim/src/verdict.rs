@@ -76,6 +76,7 @@ impl Swim {
         let entry =
             Entry { profile: Arc::clone(&profile), incarnation: claim.incarnation, since: now, state: State::Alive };
         self.members.insert(entry);
+        self.mind_language(claim.versions());
         self.tell(now, table::hash(claim.name), &Message::Alive(*claim));
         out.push(Action::Member { what: MemberEvent::Joined, profile });
     }
@@ -112,6 +113,7 @@ impl Swim {
             };
             Arc::new(profile)
         };
+        self.mind_language(claim.versions());
         self.suspicions.end(slot);
         self.spare(slot);
         let new = Arc::clone(&profile);
@@ -170,13 +172,23 @@ impl Swim {
         } else {
             self.members.update(slot, |entry| (entry.state, entry.since) = (State::Suspect, now));
             let small_pools_wait = self.flaws.has(Flaw::ConfirmationsInSmallPools);
-            let accuser = table::hash(accuser);
+            let alone = accuser == self.profile.name() && !self.flaws.has(Flaw::SuspectNotAskedAgain);
+            let accuser = (table::hash(accuser), alone);
             self.suspicions.start(&self.config, small_pools_wait, slot, accuser, self.members.up(), now);
             true
         };
         if news {
             self.tell(now, table::hash(name), &Message::Suspect { name, incarnation, accuser });
         }
+    }
+
+    /// Asks a suspect once more, and tells it. Its ack brings the objection along.
+    pub(crate) fn recheck(&mut self, slot: u32, out: &mut Out<Action>) {
+        let Some(entry) = self.members.entry(slot).filter(|entry| entry.state == State::Suspect) else { return };
+        let (target, incarnation, own) = (Arc::clone(&entry.profile), entry.incarnation, Arc::clone(&self.profile));
+        let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name() };
+        let seq = self.probing.number();
+        self.send(target.address(), &[suspect, Message::Ping { seq, target: target.name() }], out);
     }
 
     /// A suspicion ran out here.
