@@ -8,6 +8,14 @@ use crate::node::{Health, Starving, Waiting};
 use crate::world::{World, kernel_size};
 
 impl World {
+    fn fault(&mut self, kind: u64, number: u32) {
+        self.fold(kind, number, 0);
+        if self.traced {
+            let what = ["crashes", "stands still", "is blocked", "runs again"].get(kind as usize - 20).unwrap_or(&"?");
+            self.trace_text(number, what);
+        }
+    }
+
     /// Ends a member without a word. What waits at its door is lost.
     pub fn crash(&mut self, number: u32) {
         let node = &mut self.nodes[number as usize];
@@ -18,6 +26,7 @@ impl World {
         node.since = self.now;
         node.starving = None;
         node.scheduled = u64::MAX;
+        node.stuck = false;
         node.overdue = false;
         let inbox = mem::take(&mut node.inbox);
         let outbox = mem::take(&mut node.outbox);
@@ -31,7 +40,7 @@ impl World {
         for (packet, _) in outbox {
             self.packets.give(packet);
         }
-        self.fold(20, number, 0);
+        self.fault(20, number);
     }
 
     /// Lets a member stand still: its clock runs, packets wait in the socket until it is full.
@@ -39,7 +48,7 @@ impl World {
         let node = &mut self.nodes[number as usize];
         if node.is_up() {
             node.health = Health::Paused;
-            self.fold(21, number, 0);
+            self.fault(21, number);
         }
     }
 
@@ -48,7 +57,7 @@ impl World {
         let node = &mut self.nodes[number as usize];
         if node.is_up() {
             node.health = Health::Blocked;
-            self.fold(22, number, 0);
+            self.fault(22, number);
         }
     }
 
@@ -60,12 +69,13 @@ impl World {
             return;
         }
         node.health = Health::Up;
+        node.stuck = false;
         let overdue = mem::take(&mut node.overdue);
         let outbox = mem::take(&mut node.outbox);
         let held = mem::take(&mut node.held);
         let mut inbox = mem::take(&mut node.inbox);
         node.inbox_bytes = 0;
-        self.fold(23, number, 0);
+        self.fault(23, number);
         for (packet, to) in outbox {
             self.send_held(number, packet, to);
         }
@@ -90,6 +100,11 @@ impl World {
         if overdue && !timers_first {
             self.fire(number);
         }
+    }
+
+    /// Lets what the blocked send pile up while their timers run, instead of holding them up with the first of it.
+    pub const fn pile_up(&mut self) {
+        self.piles_up = true;
     }
 
     /// Starves a member from now on: blocked, then running, and so on. As the anomalies of the Lifeguard paper.

@@ -15,7 +15,8 @@
 //! * [`referee`]: watches a world while time passes. [`invariant`]: what always holds, one a file.
 //! * [`scenario`]: what a pool must survive, as functions that pass, and must not pass with a known bug put back.
 //! * [`measure`]: the figures that a pool is judged by.
-//! * [`note`]: what was seen. [`tape`]: packets kept to be played again. `digest`: the hash of a run.
+//! * [`note`]: what was seen. [`tape`]: packets kept to be played again. `digest`: the hash of a run. `trace`: a
+//!   timeline for people.
 #![forbid(unsafe_code)]
 
 mod agenda;
@@ -32,6 +33,7 @@ pub mod referee;
 pub mod scenario;
 mod stream;
 pub mod tape;
+mod trace;
 pub mod world;
 
 pub use network::{Link, Network};

@@ -60,7 +60,8 @@ pub enum Health {
     Up,
     /// It stands still, its clock does not: a stopped process, a stolen virtual machine.
     Paused,
-    /// Whatever it sends or receives waits, though its timers run: starvation as in section 5 of the Lifeguard paper.
+    /// What it sends or receives waits, as in the experiments of the Lifeguard paper (section 5). Its timers run until
+    /// one of them sends: then it stands still with its sender, since our drivers send in the thread that runs the member.
     Blocked,
 }
 
@@ -90,7 +91,9 @@ pub struct Node {
     pub(crate) health: Health,
     /// When the earliest timer entry of the agenda that counts is due; `u64::MAX`: there is none.
     pub(crate) scheduled: u64,
-    /// A timer came due while it was paused.
+    /// It is blocked, and waits for something to be sent.
+    pub(crate) stuck: bool,
+    /// A timer came due while it stood still.
     pub(crate) overdue: bool,
     pub(crate) inbox: VecDeque<Waiting>,
     /// Bytes of packets in the inbox, as a kernel counts them.
@@ -106,6 +109,8 @@ pub struct Node {
     pub(crate) highest: u64,
     /// Probes begun when last looked at; only with probes watched.
     pub(crate) probes: u64,
+    /// Counters when last written; only with the world traced.
+    pub(crate) told: convoke_swim::Stats,
     /// It left for good in this life.
     pub(crate) left: bool,
     /// How often it was started.
@@ -125,6 +130,11 @@ impl Node {
     #[must_use]
     pub const fn health(&self) -> Health {
         self.health
+    }
+
+    /// Nothing happens inside.
+    pub(crate) const fn stands_still(&self) -> bool {
+        matches!(self.health, Health::Paused) || self.stuck
     }
 
     /// A member lives there, however ill.

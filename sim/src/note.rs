@@ -12,6 +12,8 @@ pub struct Note {
     pub at: Time,
     /// Who.
     pub node: u32,
+    /// In which of its lives.
+    pub life: u32,
     /// What.
     pub what: Seen,
 }
@@ -61,6 +63,8 @@ pub enum Seen {
     Probe {
         /// Of whom.
         to: u32,
+        /// In which life of that one.
+        life: u32,
         /// Probes it has begun in this life, this one included.
         count: u64,
     },

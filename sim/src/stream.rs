@@ -71,6 +71,7 @@ impl World {
     fn hold(&mut self, node: u32, waiting: Waiting, number: u32) {
         self.streams[number].waits_at = Some(node);
         self.nodes[node as usize].held.push(waiting);
+        self.nodes[node as usize].stuck |= !self.piles_up;
     }
 
     /// Something happens to a stream after a delay, unless its limit comes first.
@@ -181,7 +182,7 @@ impl World {
     /// The dialler's patience is over; the slot is free after this.
     pub(crate) fn limit(&mut self, number: u32) {
         let dialler = self.streams[number].dialler as usize;
-        if self.nodes[dialler].health == Health::Paused {
+        if self.nodes[dialler].stands_still() {
             // It will notice when it runs again.
             let later = self.now.saturating_add(100_000_000);
             self.agenda.push(later, What::Limit(number));

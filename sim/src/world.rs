@@ -65,6 +65,10 @@ pub struct World {
     watch_probes: bool,
     flaw: Option<Flaw>,
     pub(crate) tape: Option<Tape>,
+    /// Sends of the blocked pile up, instead of holding them up.
+    pub(crate) piles_up: bool,
+    /// Whatever happens is written to stderr.
+    pub(crate) traced: bool,
 }
 
 impl World {
@@ -89,6 +93,8 @@ impl World {
             watch_probes: false,
             flaw: None,
             tape: None,
+            piles_up: false,
+            traced: false,
         }
     }
 
@@ -128,6 +134,7 @@ impl World {
             clock: Clock::new(0, 0),
             health: Health::Down,
             scheduled: u64::MAX,
+            stuck: false,
             overdue: false,
             inbox: std::collections::VecDeque::new(),
             inbox_bytes: 0,
@@ -137,6 +144,7 @@ impl World {
             since: self.now,
             highest: 0,
             probes: 0,
+            told: convoke_swim::Stats::default(),
             left: false,
             lives: 0,
             churn: None,
@@ -144,8 +152,7 @@ impl World {
         node
     }
 
-    /// Adds `n` nodes that all know each other, and starts them within one probe interval of each other, so that they
-    /// do not act in step. Returns after that interval.
+    /// Adds `n` nodes that all know each other, and starts them. Their tables are one until they differ.
     pub fn add_cluster(&mut self, n: usize, make: impl Fn(usize) -> Spec) {
         let first = self.nodes.len();
         for i in 0..n {
@@ -157,16 +164,11 @@ impl World {
             let profile = Profile::new(&spec.name, address_of(node.address), spec.tags.clone(), spec.config.versions);
             (profile, self.first_incarnation(i))
         }));
-        let mut order: Vec<u32> = (first as u32..(first + n) as u32).collect();
-        self.rng.shuffle(&mut order);
-        let step =
-            self.nodes.get(first).map_or(0, |node| node.spec.config.probe_interval.as_nanos() as u64) / n.max(1) as u64;
-        for node in order {
-            self.nodes[node as usize].spec.members = known.clone();
-            self.start(node);
+        for node in first..first + n {
+            self.nodes[node].spec.members = known.clone();
+            self.start(node as u32);
             // A restart begins with nobody known, unless the scenario says otherwise.
-            self.nodes[node as usize].spec.members = Members::default();
-            self.run_until(Time::from_nanos(self.now + step));
+            self.nodes[node].spec.members = Members::default();
         }
     }
 
@@ -214,10 +216,12 @@ impl World {
         node.clock = Clock::new(self.now, spec.drift_ppm);
         node.health = Health::Up;
         node.scheduled = u64::MAX;
+        node.stuck = false;
         node.overdue = false;
         node.since = self.now;
         node.left = false;
         node.probes = 0;
+        node.told = convoke_swim::Stats::default();
         node.lives += 1;
         self.digest.add(self.now, 5, number, incarnation);
         self.fire(number);
@@ -249,7 +253,7 @@ impl World {
 
     /// Hands a member a command. Without effect on a node that is down or stands still.
     pub fn command(&mut self, node: u32, command: Command) {
-        if matches!(self.nodes[node as usize].health, Health::Up | Health::Blocked) {
+        if self.nodes[node as usize].is_up() && !self.nodes[node as usize].stands_still() {
             self.digest.add(self.now, 6, node, 0);
             self.hand(node, Event::Command(command));
         }
@@ -297,8 +301,8 @@ impl World {
         node.scheduled = u64::MAX;
         match node.health {
             Health::Down => {}
-            Health::Paused => node.overdue = true,
-            Health::Up | Health::Blocked => {
+            _ if node.stands_still() => node.overdue = true,
+            _ => {
                 let local = node.clock.local(at);
                 if node.swim.as_ref().and_then(Swim::poll_timeout).is_some_and(|deadline| deadline.at <= local) {
                     self.digest.add(at, 0, number, 0);
@@ -359,11 +363,15 @@ impl World {
                     },
                 }
             }
+            self.nodes[number as usize].stuck |= blocked && !self.piles_up && out.datagrams().len() > 0;
             out.clear_datagrams();
             for action in out.drain_actions() {
                 self.act(number, action);
             }
             self.out = out;
+        }
+        if self.traced {
+            self.trace_counters(number);
         }
         self.schedule(number);
     }
@@ -376,8 +384,8 @@ impl World {
         if count > mem::replace(&mut node.probes, count)
             && let Some(to) = swim.probing().first().and_then(|name| self.names.get(*name))
         {
-            let to = *to;
-            self.note(number, Seen::Probe { to, count });
+            let (to, life) = (*to, self.nodes[*to as usize].lives);
+            self.note(number, Seen::Probe { to, life, count });
         }
     }
 
@@ -501,7 +509,12 @@ impl World {
     }
 
     fn note(&mut self, node: u32, what: Seen) {
-        self.notes.push(Note { at: Time::from_nanos(self.now), node, what });
+        let life = self.nodes[node as usize].lives;
+        let note = Note { at: Time::from_nanos(self.now), node, life, what };
+        if self.traced {
+            self.trace(&note);
+        }
+        self.notes.push(note);
     }
 
     pub(crate) fn fold(&mut self, kind: u64, who: u32, what: u64) {

@@ -26,7 +26,7 @@ impl Events {
 impl Invariant for Events {
     fn note(&mut self, world: &World, note: &Note) -> Verdict {
         let Seen::Member { subject: Some(subject), what } = note.what else { return Ok(()) };
-        let before = self.last.insert((note.node, world.node(note.node).lives(), subject), what);
+        let before = self.last.insert((note.node, note.life, subject), what);
         let fine = match (before, what) {
             (None, _) | (Some(MemberEvent::Failed), MemberEvent::Left) => true,
             (Some(MemberEvent::Joined | MemberEvent::Updated), next) => {

@@ -39,14 +39,14 @@ impl ProbeGap {
 
 impl Invariant for ProbeGap {
     fn note(&mut self, world: &World, note: &Note) -> Verdict {
-        let Seen::Probe { to, count } = note.what else { return Ok(()) };
+        let Seen::Probe { to, life, count } = note.what else { return Ok(()) };
         let prober = world.node(note.node);
-        let Some(swim) = prober.swim() else { return Ok(()) };
+        let Some(swim) = prober.swim().filter(|_| prober.lives() == note.life) else { return Ok(()) };
         let known = swim.members().len() as u64;
         let pool = self.pool.entry(note.node).or_default();
         *pool = known.max(*pool);
         self.counts.insert(note.node, count);
-        let now = Last { count, lives: (prober.lives(), world.node(to).lives()) };
+        let now = Last { count, lives: (note.life, life) };
         let before = self.last.insert((note.node, to), now);
         let Some(before) = before.filter(|before| before.lives == now.lives) else { return Ok(()) };
         let gap = now.count - before.count;
@@ -67,7 +67,7 @@ impl Invariant for ProbeGap {
             if !both || !held.is_some_and(|member| member.state.is_up()) {
                 continue;
             }
-            let gap = self.counts.get(prober).copied().unwrap_or(0) - last.count;
+            let gap = self.counts.get(prober).copied().unwrap_or(0).saturating_sub(last.count);
             let most = self.most(*prober) + 1;
             if gap > most {
                 let what = format!("node {prober} did not probe {to} for {gap} probes; 2n - 1 is {most}");

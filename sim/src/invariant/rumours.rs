@@ -21,9 +21,9 @@ impl Rumours {
 }
 
 impl Invariant for Rumours {
-    fn note(&mut self, world: &World, note: &Note) -> Verdict {
+    fn note(&mut self, _: &World, note: &Note) -> Verdict {
         let Seen::UserEvent(event) = &note.what else { return Ok(()) };
-        let life = (note.node, world.node(note.node).lives());
+        let life = (note.node, note.life);
         let got = self.got.entry((event.time, event.name.clone())).or_default();
         let times = got.entry(life).or_default();
         *times += 1;

@@ -22,7 +22,7 @@ use convoke_swim::{Config, Flaw, MemberEvent};
 use crate::network::Link;
 use crate::node::Spec;
 use crate::note::{Note, Seen};
-use crate::referee::{Invariant, Verdict, Violation};
+use crate::referee::{Invariant, Referee, Verdict, Violation};
 use crate::world::World;
 
 /// What a run of a scenario depends on, and nothing else.
@@ -36,6 +36,8 @@ pub struct Setup {
     pub nodes: Option<usize>,
     /// For how many minutes, where it leaves that open.
     pub minutes: Option<u64>,
+    /// Write a timeline to stderr.
+    pub trace: bool,
 }
 
 impl Setup {
@@ -54,7 +56,7 @@ impl Setup {
     /// An empty world.
     #[must_use]
     pub fn world(&self, link: Link) -> World {
-        World::new(self.seed, link).with_flaw(self.flaw)
+        World::new(self.seed, link).with_flaw(self.flaw).tracing(self.trace)
     }
 
     /// A world of so many that know each other, in a good network.
@@ -131,7 +133,7 @@ pub const ALL: &[Scenario] = &[
 /// The scenario of this name, or whose name begins so (`g07`).
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Scenario> {
-    ALL.iter().find(|s| s.name == name).or_else(|| ALL.iter().find(|s| s.name.split('_').next() == Some(name)))
+    ALL.iter().find(|s| s.name == name).or_else(|| ALL.iter().find(|s| s.name.starts_with(name)))
 }
 
 /// Something that must not be said of some members, or by some; of oneself one may say anything.
@@ -167,6 +169,17 @@ impl Invariant for Never {
 /// Fails unless a condition holds.
 pub(crate) fn ensure(world: &World, holds: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(Violation::now(world, invariant, what())) }
+}
+
+/// A member stands still for a while, and what is sent to it meanwhile is lost.
+pub(crate) fn unplug(world: &mut World, referee: &mut Referee, node: u32, span: Duration) -> Verdict {
+    world.network.set_zone(node, 1);
+    world.network.cut_both(0, 1);
+    world.pause(node);
+    referee.run(world, span)?;
+    world.network.heal();
+    world.resume(node);
+    Ok(())
 }
 
 /// Sums a counter over all members that are up.
