@@ -157,7 +157,7 @@ impl Disk {
     /// # Errors
     ///
     /// When no thread can be made.
-    pub fn start(dir: DataDir, report: impl Fn(Event) + Send + 'static) -> io::Result<Self> {
+    pub fn start(dir: DataDir, report: impl Fn(Event<'static>) + Send + 'static) -> io::Result<Self> {
         let (queue, writes) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("disk".into())
@@ -210,7 +210,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, writes: &Receiver<Vec<Write>>, report: &dyn Fn(Event)) {
+    fn run(mut self, writes: &Receiver<Vec<Write>>, report: &dyn Fn(Event<'static>)) {
         while let Ok(mut batch) = writes.recv() {
             while batch.len() < BATCH {
                 let Ok(next) = writes.try_recv() else { break };
@@ -222,7 +222,7 @@ impl Worker {
 
     /// One batch. After a failed write of the log nothing more is written: its order must hold, and a failed fsync is
     /// never retried (the kernel may have dropped the dirty pages).
-    fn carry_out(&mut self, batch: Vec<Write>, report: &dyn Fn(Event)) {
+    fn carry_out(&mut self, batch: Vec<Write>, report: &dyn Fn(Event<'static>)) {
         for Write { seq, change } in batch {
             let of_log = matches!(change, Change::Append { .. } | Change::Compact { .. });
             if let Change::Compact { .. } = change {
@@ -264,7 +264,7 @@ impl Worker {
 
     /// What could not be written (a full disk) was taken back whole: values are refused, and the next ones tried anew. A
     /// hole in the log is another matter.
-    fn write_staged(&mut self, report: &dyn Fn(Event)) {
+    fn write_staged(&mut self, report: &dyn Fn(Event<'static>)) {
         let staged = std::mem::take(&mut self.staged);
         if staged.is_empty() {
             return;
@@ -275,7 +275,7 @@ impl Worker {
         }
     }
 
-    fn refuse(&mut self, seq: u64, of_log: bool, error: &io::Error, report: &dyn Fn(Event)) {
+    fn refuse(&mut self, seq: u64, of_log: bool, error: &io::Error, report: &dyn Fn(Event<'static>)) {
         self.failed |= of_log;
         report(Event::PersistFailed { seq, error: error.to_string() });
     }

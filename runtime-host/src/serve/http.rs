@@ -30,6 +30,7 @@ use crate::logging::{self, Log};
 use crate::metrics::Metrics;
 use crate::rt::{Listener, Runtime, Stream};
 use crate::serve::again::again;
+use crate::serve::gossip;
 
 /// Largest body taken at all; the handlers have tighter limits of their own (`kv_max_value_size`).
 const MAX_BODY: usize = 16 << 20;
@@ -195,6 +196,7 @@ async fn answer<R: Runtime>(server: &Arc<Server<R>>, request: &Request<'_>, star
                 return plain(response);
             }
             Outcome::Metrics { prometheus, pretty } => {
+                gossip::measure(&server.driver);
                 let hostname = (!snapshot.agent.config.telemetry.disable_hostname)
                     .then_some(snapshot.agent.identity.node_name.as_str());
                 let mut response = server.metrics.render(prometheus, pretty, hostname);

@@ -8,5 +8,6 @@ mod again;
 mod batch;
 pub mod bind;
 pub mod dns;
+pub mod gossip;
 pub mod http;
 mod recurse;

@@ -36,8 +36,8 @@ pub(crate) fn datacenters(call: &Call<'_>) -> Answer {
     for (name, datacenter, place) in agent.wan_coordinates.iter() {
         all.entry(datacenter).or_default().insert(name, measured(place));
     }
-    for server in agent.members.iter().filter(|m| m.tags.get("role").is_some_and(|role| role == "consul")) {
-        all.entry(own).or_default().entry(&server.name).or_default();
+    for server in agent.lan.servers() {
+        all.entry(own).or_default().entry(server.name()).or_default();
     }
     let mut json = call.json(512);
     json.open_array();
@@ -174,7 +174,7 @@ fn numbers(value: &Value, field: &str, into: &mut Vec<f64>) -> Decoded<bool> {
 /// Sorting by distance.
 impl<'a> Call<'a> {
     /// Sorts rows by the distance of their nodes from the one that `near` names, if it was given.
-    pub(crate) fn sort_near<T>(&self, read: &ReadOptions<'_>, rows: &mut [T], node: impl Fn(&T) -> &str) {
+    pub(crate) fn sort_near<'n, T>(&self, read: &ReadOptions<'_>, rows: &mut [T], node: impl Fn(&T) -> &'n str) {
         if let Some(near) = self.params.get("near") {
             self.ctx.view.sort_by_distance(&read.partition, self.named(&near), rows, node);
         }

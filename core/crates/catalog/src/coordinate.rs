@@ -166,7 +166,7 @@ impl View {
 
     /// Sorts rows by the distance of their nodes from the node `from`; those whose distance is not known go last, and
     /// what is equally far stays in its order. Nothing is sorted if nobody knows where `from` is.
-    pub fn sort_by_distance<T>(&self, partition: &str, from: &str, rows: &mut [T], node: impl Fn(&T) -> &str) {
+    pub fn sort_by_distance<'n, T>(&self, partition: &str, from: &str, rows: &mut [T], node: impl Fn(&T) -> &'n str) {
         let here = self.coordinates_of(partition, from);
         if !here.is_empty() {
             rows.sort_by_cached_key(|row| Distance::between(here, self.coordinates_of(partition, node(row))));
@@ -180,7 +180,13 @@ struct Distance(f64);
 
 impl Distance {
     /// Between two nodes, in a segment that both are in: servers are in several, a client only in its own.
+    ///
+    /// From a node to itself there is no distance, though by its height there would be some: a neighbour with less of it
+    /// would come out nearer.
     fn between(here: &[NodeCoordinate], there: &[NodeCoordinate]) -> Self {
+        if core::ptr::eq(here, there) {
+            return Self(0.0);
+        }
         let segment = match (here, there) {
             ([only], _) | (_, [only]) => &*only.segment,
             _ => "",

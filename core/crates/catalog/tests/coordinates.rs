@@ -66,6 +66,10 @@ fn the_nearest_come_first_and_the_unknown_last() {
     let catalog = catalog(&["a", "b", "c", "d", "e"], places);
     assert_eq!(sorted(&catalog, "A", &["e", "b", "ghost", "d", "c", "a"]), ["a", "d", "c", "b", "e", "ghost"]);
     assert_eq!(sorted(&catalog, "b", &["a", "c", "d", "e"]), ["c", "a", "d", "e"]);
+    // A node is nearest to itself, however high it stands.
+    let high = |node: &str, height: f64| update(node, "", Coordinate { height, ..at(0.0) });
+    let hills = self::catalog(&["a", "b"], vec![high("a", 0.0), high("b", 0.5)]);
+    assert_eq!(sorted(&hills, "b", &["a", "b"]), ["b", "a"]);
     // Nobody knows where these are.
     for from in ["e", "ghost", ""] {
         assert_eq!(sorted(&catalog, from, &["b", "a"]), ["b", "a"]);
