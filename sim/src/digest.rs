@@ -11,7 +11,7 @@ pub(crate) const fn fold(a: u64, b: u64) -> u64 {
 
 /// Of some bytes; their length counts.
 pub(crate) fn bytes(bytes: &[u8]) -> u64 {
-    let mut hash = A ^ bytes.len() as u64;
+    let mut hash = fold(A, B ^ bytes.len() as u64);
     let (pairs, rest) = bytes.as_chunks::<16>();
     for pair in pairs {
         let wide = u128::from_le_bytes(*pair);

@@ -29,7 +29,7 @@ impl Tape {
         if self.packets.len() < self.most {
             self.packets.push(packet);
         } else if self.most > 0 {
-            let at = (self.seen / self.every) % self.most;
+            let at = (self.seen / self.every - 1) % self.most;
             self.packets[at] = packet;
         }
     }
