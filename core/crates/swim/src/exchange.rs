@@ -130,7 +130,8 @@ impl Swim {
         let digests: Vec<u8> = self.members.digests().iter().flat_map(|d| d.to_le_bytes()).collect();
         let profile = Arc::clone(&self.profile);
         let claim = Claim::of(&profile, self.incarnation());
-        let frame = Frame::Compare { claim, digests: &digests, clock: self.rumours.clock() };
+        let heard = self.rumours.heard();
+        let frame = Frame::Compare { claim, digests: &digests, clock: self.rumours.clock(), heard: &heard };
         self.stats.exchanges += 1;
         let limit = self.config.stream_timeout;
         if !self.dial(to, Purpose::Compare { to, join }, &frame, limit, out)
@@ -207,11 +208,13 @@ impl Swim {
             Frame::Ping { seq, target } if *target == self.profile.name() => {
                 Some(self.frame(&Frame::Ack { seq: *seq }, version, false))
             }
-            Frame::Compare { claim, digests, clock } => {
+            Frame::Compare { claim, digests, clock, heard } => {
                 self.on_alive(now, claim, out);
                 let mask = self.differing(digests)?;
                 let rows = self.rows(now, mask, |_, _| true);
-                let rumours = self.rumours.since(*clock);
+                // A newcomer does not care about what was before it.
+                let tells = *clock > 0 && !self.flaws.has(Flaw::EventGapsStay);
+                let rumours = if tells { self.rumours.missing(heard) } else { Vec::new() };
                 let table = Frame::Table { mask, clock: self.rumours.clock(), rows: &rows, rumours: &rumours };
                 Some(self.frame(&table, version, false))
             }

@@ -156,13 +156,13 @@ impl Swim {
         }
         self.send_nacks(now, out);
         if self.probing.tick <= now {
-            self.judge(now);
+            self.judge(now, out);
             self.probe_next(now, out);
         }
     }
 
     /// The probe under way is over, without an ack.
-    fn judge(&mut self, now: Time) {
+    fn judge(&mut self, now: Time, out: &mut Out<Action>) {
         let Some(current) = self.probing.current.take() else { return };
         self.stats.probes_failed += 1;
         if self.config.lifeguard.probe && !self.flaws.has(Flaw::NoAwareness) {
@@ -175,6 +175,10 @@ impl Swim {
             return;
         }
         let incarnation = entry.incarnation;
+        if self.concede(now, current.slot, out) {
+            return;
+        }
+        let Some(entry) = self.members.entry(current.slot) else { return };
         if entry.state == State::Alive {
             self.stats.suspicions += 1;
         }

@@ -30,17 +30,24 @@ struct Suspicion {
     /// Hashes of the accusers' names, the first included.
     accusers: heapless::Vec<u64, MAX_ACCUSERS>,
     recheck: Option<Time>,
+    /// Others saying so, too, is no reason not to ask again.
+    insists: bool,
 }
 
+/// In pools of up to so many everybody asks a suspect once more; in larger ones only who is alone with its accusation, for
+/// a suspect that lives must not be flooded.
+const SMALL: usize = 32;
+
 impl Suspicions {
-    /// Starts one in a pool of `n` members. `alone`: nobody but this member says so, as far as it knows; the suspect is then
-    /// asked again at half time, for it may be this member that was cut off, and all its news with it.
+    /// Starts one in a pool of `n` members. `asks`: this member asks the suspect again at half time. In a small pool, chance
+    /// may have it that nobody else does so in time. And if it is `alone` with its accusation, it may be itself that was cut
+    /// off, and all its news with it.
     pub(crate) fn start(
         &mut self,
         config: &Config,
         small_pools_wait: bool,
         slot: u32,
-        (accuser, alone): (u64, bool),
+        (accuser, alone, asks): (u64, bool, bool),
         n: usize,
         now: Time,
     ) {
@@ -52,9 +59,10 @@ impl Suspicions {
         // There is room for one.
         let _ = accusers.push(accuser);
         let deadline = now + max;
-        let recheck = alone.then(|| now + max / 2);
+        let insists = asks && n <= SMALL;
+        let recheck = (insists || (asks && alone)).then(|| now + max / 2);
         self.rechecks.extend(recheck.map(|at| (at, slot)));
-        self.by_slot.insert(slot, Suspicion { started: now, deadline, min, max, wanted, accusers, recheck });
+        self.by_slot.insert(slot, Suspicion { started: now, deadline, min, max, wanted, accusers, recheck, insists });
         self.deadlines.insert((deadline, slot));
     }
 
@@ -74,6 +82,8 @@ impl Suspicions {
         self.deadlines.insert((suspicion.deadline, slot));
         if let Some(at) = suspicion.recheck.take() {
             self.rechecks.remove(&(at, slot));
+            suspicion.recheck = suspicion.insists.then(|| suspicion.started + length / 2);
+            self.rechecks.extend(suspicion.recheck.map(|at| (at, slot)));
         }
         true
     }
@@ -164,7 +174,7 @@ mod tests {
     fn confirmations_shorten_it_once_each() {
         let config = Config { suspicion_mult: 5, ..Config::lan() };
         let mut all = Suspicions::default();
-        all.start(&config, false, 3, (100, false), 100, Time::ZERO);
+        all.start(&config, false, 3, (100, false, false), 100, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 60 * SECOND));
         assert!(!all.confirm(3, 100), "the first accuser again");
         assert!(all.confirm(3, 101));
@@ -181,26 +191,37 @@ mod tests {
     #[test]
     fn a_lone_accuser_asks_once_more_at_half_time() {
         let mut all = Suspicions::default();
-        all.start(&Config::lan(), false, 3, (1, true), 100, Time::ZERO);
+        all.start(&Config::lan(), false, 3, (1, true, true), 100, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 24 * SECOND));
         assert_eq!(all.pop_recheck(Time::ZERO + 23 * SECOND), None);
         assert_eq!(all.pop_recheck(Time::ZERO + 24 * SECOND), Some(3));
         assert_eq!((all.pop_recheck(Time::ZERO + 24 * SECOND), all.deadline()), (None, Some(Time::ZERO + 48 * SECOND)));
-        all.start(&Config::lan(), false, 4, (1, true), 100, Time::ZERO);
+        all.start(&Config::lan(), false, 4, (1, true, true), 100, Time::ZERO);
         assert!(all.confirm(4, 2), "not alone any more");
         assert_eq!(all.pop_recheck(Time::MAX), None);
-        all.start(&Config::lan(), false, 5, (1, true), 100, Time::ZERO);
+        all.start(&Config::lan(), false, 5, (1, true, true), 100, Time::ZERO);
         all.end(5);
         assert_eq!(all.pop_recheck(Time::MAX), None);
+        all.start(&Config::lan(), false, 6, (1, false, true), 100, Time::ZERO);
+        assert_eq!(all.pop_recheck(Time::MAX), None, "the accuser asks");
+    }
+
+    #[test]
+    fn in_a_small_pool_everybody_asks_once_more() {
+        let mut all = Suspicions::default();
+        all.start(&Config::lan(), false, 3, (1, false, true), 8, Time::ZERO);
+        assert!(all.confirm(3, 2) && all.confirm(3, 3));
+        assert_eq!(all.pop_recheck(Time::ZERO + 2 * SECOND), Some(3), "at half of what is left of it");
+        assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
     }
 
     #[test]
     fn small_pools_and_plain_swim_do_not_wait_for_confirmations() {
         let mut all = Suspicions::default();
-        all.start(&Config::lan(), false, 0, (1, false), 3, Time::ZERO);
+        all.start(&Config::lan(), false, 0, (1, false, false), 3, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
         let plain = Config { lifeguard: crate::Lifeguard::NONE, ..Config::lan() };
-        all.start(&plain, false, 0, (1, false), 1000, Time::ZERO);
+        all.start(&plain, false, 0, (1, false, true), 1000, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 12 * SECOND));
         assert!(!all.confirm(0, 2));
     }

@@ -7,6 +7,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use convoke_kit::{Out, Time};
+use core::net::SocketAddr;
 
 use crate::event::{Action, MemberEvent};
 use crate::flaw::Flaw;
@@ -88,6 +89,9 @@ impl Swim {
         if moved && (state.is_up() || self.flaws.has(Flaw::NameBoundToAddress)) {
             // Two members of one name, or one that moved before anybody missed it. The next probe tells.
             if claim.incarnation > incarnation || self.flaws.has(Flaw::NameBoundToAddress) {
+                if let Ok(profile) = claim.profile() {
+                    self.contested = Some((slot, Arc::new(profile), claim.incarnation));
+                }
                 self.probe_soon(slot);
                 self.conflict(now, slot, claim, out);
             }
@@ -131,6 +135,32 @@ impl Swim {
         }
     }
 
+    /// Somebody accuses a member of what it has refuted already: it missed that, and is told.
+    pub(crate) fn correct(&mut self, from: SocketAddr, name: &str, incarnation: u64, out: &mut Out<Action>) {
+        let Some(entry) = self.members.slot_of(name).and_then(|slot| self.members.entry(slot)) else { return };
+        if entry.state == State::Alive && incarnation < entry.incarnation && !self.flaws.has(Flaw::StaleAccuserNotTold)
+        {
+            let (profile, known) = (Arc::clone(&entry.profile), entry.incarnation);
+            self.send(from, &[Message::Alive(Claim::of(&profile, known))], out);
+        }
+    }
+
+    /// A member whose name another one claims does not answer at its old address: the name has moved.
+    pub(crate) fn concede(&mut self, now: Time, slot: u32, out: &mut Out<Action>) -> bool {
+        let Some((_, profile, incarnation)) = self.contested.take_if(|(at, ..)| *at == slot) else { return false };
+        let Some(entry) = self.members.entry(slot) else { return false };
+        if self.flaws.has(Flaw::NameBoundToAddress)
+            || entry.profile.name() != profile.name()
+            || incarnation <= entry.incarnation
+            || !entry.state.is_up()
+        {
+            return false;
+        }
+        self.go(now, slot, State::Failed, entry.incarnation, MemberEvent::Failed, out);
+        self.on_alive(now, &Claim::of(&profile, incarnation), out);
+        true
+    }
+
     /// Tells one who comes back with an old incarnation what is believed of it, so that it can object.
     fn tell_dead(&mut self, claim: &Claim<'_>, state: State, incarnation: u64, out: &mut Out<Action>) {
         if self.flaws.has(Flaw::NotToldOfDeath) || self.flaws.has(Flaw::ClockDecides) || self.told_dead >= MAX_TOLD_DEAD
@@ -172,8 +202,8 @@ impl Swim {
         } else {
             self.members.update(slot, |entry| (entry.state, entry.since) = (State::Suspect, now));
             let small_pools_wait = self.flaws.has(Flaw::ConfirmationsInSmallPools);
-            let alone = accuser == self.profile.name() && !self.flaws.has(Flaw::SuspectNotAskedAgain);
-            let accuser = (table::hash(accuser), alone);
+            let alone = accuser == self.profile.name();
+            let accuser = (table::hash(accuser), alone, !self.flaws.has(Flaw::SuspectNotAskedAgain));
             self.suspicions.start(&self.config, small_pools_wait, slot, accuser, self.members.up(), now);
             true
         };
