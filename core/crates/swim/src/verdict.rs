@@ -331,6 +331,9 @@ impl Swim {
             self.stats.dropped_malformed += 1;
             return;
         }
+        if self.flaws.has(Flaw::NotToldOfDeath) && claim.name == self.profile.name() {
+            return;
+        }
         let age = core::time::Duration::from_secs(age.into());
         let left = self.tombstone(state).saturating_sub(age);
         let known = self.members.slot_of(claim.name).is_some();
