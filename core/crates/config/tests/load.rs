@@ -379,15 +379,14 @@ fn old_names_are_taken_and_named() {
 
 #[test]
 fn what_has_no_effect_is_named_once() {
-    let text =
-        "cache { entry_fetch_rate = 1 }\ncache { entry_fetch_rate = 2 }\nautopilot { min_quorum = 3 }\nlog_json = true";
+    let text = "watches = []\nwatches = []\nautopilot { min_quorum = 3 }\nlog_json = true";
     let loaded = hcl(text).unwrap();
-    assert_eq!(loaded.config.without_effect, ["autopilot.min_quorum", "cache.entry_fetch_rate"]);
+    assert_eq!(loaded.config.without_effect, ["autopilot.min_quorum", "watches"]);
     let said: Vec<_> = loaded.warnings.iter().map(Diagnostic::to_string).collect();
     assert_eq!(
         said,
         [
-            "a.hcl:1: cache.entry_fetch_rate has no effect in this version",
+            "a.hcl:1: watches has no effect in this version",
             "a.hcl:3: autopilot.min_quorum has no effect in this version",
         ]
     );
