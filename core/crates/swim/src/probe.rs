@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use convoke_kit::{Deadline, Out, Rng, Time};
 
@@ -18,6 +19,8 @@ use crate::wire::{Frame, Message};
 
 /// Probes for others that may be under way; beyond it those who ask hear nothing, as if the packet were lost.
 const MAX_RELAYS: usize = 256;
+/// Between two looks for somebody to probe.
+const ALONE: Duration = Duration::from_secs(1);
 
 /// A random order of the numbers below `n`, without memory: a Feistel network over the next power of four.
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +199,11 @@ impl Swim {
         if self.life != Life::Running {
             return;
         }
-        let Some(slot) = self.next_target() else { return };
+        let Some(slot) = self.next_target() else {
+            // Alone: no need to look every tenth of a second, as -dev would have it.
+            self.probing.tick = now + stretched.max(ALONE);
+            return;
+        };
         let Some(entry) = self.members.entry(slot) else { return };
         let (target, state, incarnation) = (Arc::clone(&entry.profile), entry.state, entry.incarnation);
         let seq = self.probing.number();

@@ -25,7 +25,7 @@ impl Swim {
             self.stats.dropped_incarnation += 1;
             return;
         }
-        if claim.name.is_empty() || claim.name.len() > wire::MAX_NAME {
+        if !claim.is_named() {
             self.stats.dropped_malformed += 1;
             return;
         }
@@ -327,7 +327,7 @@ impl Swim {
     /// Takes in what another member's table says of one who is gone.
     pub(crate) fn on_gone_row(&mut self, now: Time, claim: &Claim<'_>, state: State, age: u32, out: &mut Out<Action>) {
         let incarnation = claim.incarnation;
-        if incarnation > wire::MAX_ACCUSED || claim.name.is_empty() || claim.name.len() > wire::MAX_NAME {
+        if incarnation > wire::MAX_ACCUSED || !claim.is_named() {
             self.stats.dropped_malformed += 1;
             return;
         }

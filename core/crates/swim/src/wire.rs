@@ -157,6 +157,11 @@ impl<'a> Claim<'a> {
         }
     }
 
+    /// It can be shown to people: in logs, in tables.
+    pub(crate) fn is_named(&self) -> bool {
+        (1..=MAX_NAME).contains(&self.name.len()) && !self.name.chars().any(char::is_control)
+    }
+
     pub(crate) const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }

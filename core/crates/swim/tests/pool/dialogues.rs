@@ -249,6 +249,15 @@ fn encryption_is_rolled_out_without_losing_anybody() {
 }
 
 #[test]
+fn a_name_that_cannot_be_shown_is_not_taken_in() {
+    let mut pool = Pool::new([boot(0), Boot { name: "n1\n==> all is well".into(), ..boot(1) }]);
+    pool.command(1, Command::Join { ticket: Ticket(1), addresses: vec![address(0)] });
+    pool.run(2 * SECOND);
+    assert_eq!(pool.node(0).members().len(), 1);
+    assert!(pool.node(0).stats().dropped_malformed > 0);
+}
+
+#[test]
 fn pools_do_not_mix() {
     let wan = Boot { config: Config::wan(), ..boot(1) };
     let mut pool = Pool::new([boot(0), wan]);
