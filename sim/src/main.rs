@@ -55,6 +55,12 @@ fn command() -> Command {
                 .about("Five configurations with starved members: table IV of the Lifeguard paper")
                 .arg(seed())
                 .arg(nodes("128"))
+                .arg(
+                    Arg::new("pile-up")
+                        .long("pile-up")
+                        .action(ArgAction::SetTrue)
+                        .help("What the starved send piles up, instead of holding them up"),
+                )
                 .arg(number("effort", "1", "1: a part of the grid, in minutes; 2: more; 3: the whole grid"))
                 .arg(
                     Arg::new("suspicion-mult")
@@ -198,6 +204,7 @@ fn grid(args: &ArgMatches) -> bool {
         nodes: get(args, "nodes") as usize,
         suspicion_mult: args.get_one::<u32>("suspicion-mult").copied().unwrap_or(5),
         effort: get(args, "effort") as u32,
+        piles_up: args.get_flag("pile-up"),
     };
     let bar = show::bar(options.runs() as u64, "runs");
     let rows = lifeguard::table(&options, || bar.inc(1));
@@ -246,7 +253,7 @@ fn quiet(args: &ArgMatches) -> bool {
     let bar = show::bar(minutes, "minutes");
     let seen =
         measure::quiet(get(args, "seed"), get(args, "nodes") as usize, get(args, "loss") as u32, minutes, || {
-            bar.inc(1)
+            bar.inc(1);
         });
     bar.finish_and_clear();
     println!(

@@ -5,7 +5,7 @@ mod prove;
 
 use convoke_sim::scenario::partitions;
 use convoke_swim::Flaw;
-use prove::{finds, holds};
+use prove::{finds, finds_at_last, holds};
 
 #[test]
 fn g05_who_lost_everybody_comes_back() {
@@ -17,6 +17,7 @@ fn g05_who_lost_everybody_comes_back() {
 fn g11_one_way_and_bridged_networks_kill_nobody() {
     holds(&partitions::G11);
     finds(&partitions::G11, Flaw::NoIndirectProbe);
+    finds_at_last(&partitions::G11, Flaw::StaleAccuserNotTold);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod prove;
 
 use convoke_sim::scenario::spread;
 use convoke_swim::Flaw;
-use prove::{finds, holds};
+use prove::{finds, finds_at_last, holds};
 
 #[test]
 fn g04_a_verdict_is_told() {
@@ -34,4 +34,5 @@ fn g09_nobody_is_forgotten_after_an_outage() {
 #[test]
 fn user_events_once_and_everywhere() {
     holds(&spread::USER_EVENTS);
+    finds_at_last(&spread::USER_EVENTS, Flaw::EventGapsStay);
 }

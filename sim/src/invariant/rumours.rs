@@ -6,10 +6,13 @@ use crate::note::{Note, Seen};
 use crate::referee::{Invariant, Verdict, Violation};
 use crate::world::World;
 
-/// Who got which event, in which of its lives.
+/// Time, name and payload.
+type Name = (u64, String, Vec<u8>);
+
+/// Who got which event, in which of its lives. Events fired at once by two members may have one time.
 #[derive(Debug, Default)]
 pub struct Rumours {
-    got: BTreeMap<(u64, String), BTreeMap<(u32, u32), u32>>,
+    got: BTreeMap<Name, BTreeMap<(u32, u32), u32>>,
 }
 
 impl Rumours {
@@ -24,7 +27,7 @@ impl Invariant for Rumours {
     fn note(&mut self, _: &World, note: &Note) -> Verdict {
         let Seen::UserEvent(event) = &note.what else { return Ok(()) };
         let life = (note.node, note.life);
-        let got = self.got.entry((event.time, event.name.clone())).or_default();
+        let got = self.got.entry((event.time, event.name.clone(), event.payload.clone())).or_default();
         let times = got.entry(life).or_default();
         *times += 1;
         if *times > 1 {

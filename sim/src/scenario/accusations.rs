@@ -20,16 +20,16 @@ pub const G10: Scenario = Scenario {
 fn flapping(setup: &Setup) -> Verdict<World> {
     let n = setup.nodes_or(12) as u32;
     let config = Config {
-        gossip_interval: secs(5),
+        gossip_interval: secs(10),
         gossip_nodes: 1,
-        retransmit_mult: 8,
-        packet_bytes: 200,
+        retransmit_mult: 16,
+        packet_bytes: 120,
         suspicion_mult: 1,
         suspicion_max_mult: 1,
         ..Config::lan()
     };
     let mut world = setup.cluster(n as usize, &config);
-    let mut referee = Referee::new().with(Queues::default());
+    let mut referee = Referee::new().with(Queues::with_extra(4));
     referee.run(&mut world, secs(5))?;
     for node in 0..n / 2 {
         world.starve(node, secs(3), secs(1));
@@ -84,7 +84,7 @@ pub const G22: Scenario = Scenario {
 fn refute_storm(setup: &Setup) -> Verdict<World> {
     let n = setup.nodes_or(48);
     // Time enough that somebody pings it before the verdict, whatever the seed.
-    let config = Config { suspicion_mult: 6, ..Config::lan() };
+    let config = Config { suspicion_mult: 10, ..Config::lan() };
     let mut world = setup.cluster(n, &config);
     let mut referee = Referee::new().with(FalseDeath::new()).with(Queues::default());
     referee.run(&mut world, secs(5))?;
@@ -107,7 +107,7 @@ fn refute_storm(setup: &Setup) -> Verdict<World> {
 pub const SHORT_CUT: Scenario = Scenario {
     name: "short_cut",
     about: "a member is cut off for three seconds, again and again: nobody is declared failed, by nobody",
-    flaws: &[],
+    flaws: &[Flaw::SuspectNotAskedAgain],
     run: short_cut,
 };
 

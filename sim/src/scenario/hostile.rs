@@ -86,7 +86,7 @@ fn rotation(setup: &Setup) -> Verdict<World> {
     let mut referee =
         Referee::new().with(Incarnations).with(FalseDeath::except([0])).with(Queues::with_extra(64)).logging();
     referee.run(&mut world, secs(5))?;
-    everywhere(&mut world, &mut referee, KeyOp::Install(key(2)), n)?;
+    everywhere(&mut world, &mut referee, &KeyOp::Install(key(2)), n)?;
     // Used one by one, so that for a while some seal with one and some with the other; one restarts meanwhile.
     for node in 0..n {
         world.command(node, Command::Keys { ticket: Ticket(0), op: KeyOp::Use(key(2)), local: true });
@@ -98,7 +98,7 @@ fn rotation(setup: &Setup) -> Verdict<World> {
         }
     }
     referee.run_until(&mut world, secs(60), secs(1), true_views)?;
-    everywhere(&mut world, &mut referee, KeyOp::Remove(key(1)), n)?;
+    everywhere(&mut world, &mut referee, &KeyOp::Remove(key(1)), n)?;
     for (number, node) in world.nodes() {
         let keys: Vec<Key> = node.swim().map(|swim| swim.keyring().keys().collect()).unwrap_or_default();
         ensure(&world, keys == [key(2)], "rotation", || format!("node {number} has {} keys", keys.len()))?;
@@ -109,7 +109,7 @@ fn rotation(setup: &Setup) -> Verdict<World> {
 }
 
 /// Does something with all keyrings, again while some do not answer, as an operator would.
-fn everywhere(world: &mut World, referee: &mut Referee, op: KeyOp, n: u32) -> Verdict {
+fn everywhere(world: &mut World, referee: &mut Referee, op: &KeyOp, n: u32) -> Verdict {
     let mut silent = Vec::new();
     for attempt in 1..=4 {
         let ticket = Ticket(1000 + world.now().as_nanos());

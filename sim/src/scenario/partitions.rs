@@ -35,7 +35,7 @@ fn lost_everybody(setup: &Setup) -> Verdict<World> {
 pub const G11: Scenario = Scenario {
     name: "g11_one_way_and_bridged_networks_kill_nobody",
     about: "one way between two members is cut; then only a bridge joins two halves; then a ring with short arms",
-    flaws: &[Flaw::NoIndirectProbe],
+    flaws: &[Flaw::NoIndirectProbe, Flaw::StaleAccuserNotTold],
     run: odd_networks,
 };
 

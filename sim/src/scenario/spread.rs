@@ -135,13 +135,16 @@ fn full_outage(setup: &Setup) -> Verdict<World> {
 pub const USER_EVENTS: Scenario = Scenario {
     name: "user_events_once_and_everywhere",
     about: "events fired by many through a bad network, with members paused meanwhile, come once at each",
-    flaws: &[],
+    flaws: &[Flaw::EventGapsStay],
     run: user_events,
 };
 
 fn user_events(setup: &Setup) -> Verdict<World> {
     let n = setup.nodes_or(24) as u32;
     let mut world = setup.cluster(n as usize, &Config::lan());
+    // Who has heard of no event yet does not ask for those before its first.
+    world.command(0, Command::UserEvent { name: "hello".into(), payload: Vec::new() });
+    world.run_for(secs(5));
     world.network.set_link(crate::Link { duplicate_ppm: 100_000, loss_ppm: 50_000, ..crate::Link::LAN });
     let mut referee = Referee::new().with(Rumours::new()).with(Queues::with_extra(256)).logging();
     let rounds = 20;

@@ -37,8 +37,11 @@ fn swarm(setup: &Setup) -> Verdict<World> {
     });
     let link = Link::drawn(world.rng());
     world.network.set_link(link);
-    let mut referee =
-        Referee::new().with(Incarnations).with(Queues::with_extra(64)).with(Events::new()).with(Ghosts::default());
+    let mut referee = Referee::new()
+        .with(Incarnations)
+        .with(Queues::with_extra(64))
+        .with(Events::new())
+        .with(Ghosts::after(secs(90)));
     for _ in 0..6 * setup.minutes.unwrap_or(3) {
         fault(&mut world, n);
         let pause = secs(1) + world.rng().duration(secs(18));

@@ -214,6 +214,9 @@ impl Swim {
 
     /// Asks a suspect once more, and tells it. Its ack brings the objection along.
     pub(crate) fn recheck(&mut self, slot: u32, out: &mut Out<Action>) {
+        if self.flaws.has(Flaw::NoBuddy) {
+            return;
+        }
         let Some(entry) = self.members.entry(slot).filter(|entry| entry.state == State::Suspect) else { return };
         let (target, incarnation, own) = (Arc::clone(&entry.profile), entry.incarnation, Arc::clone(&self.profile));
         let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name() };
