@@ -445,8 +445,11 @@ impl Raft {
             && let Some(entry) = self.log.get(self.applied + 1)
         {
             self.applied += 1;
-            while self.tickets.front().is_some_and(|(index, _)| *index < self.applied) {
-                self.tickets.pop_front();
+            // A snapshot stood for its entry.
+            while self.tickets.front().is_some_and(|(index, _)| *index < self.applied)
+                && let Some((_, ticket)) = self.tickets.pop_front()
+            {
+                out.push(Action::Unknown { ticket });
             }
             let mine = self.tickets.front().is_some_and(|(index, _)| *index == self.applied);
             let ticket = if mine { self.tickets.pop_front().map(|(_, ticket)| ticket) } else { None };

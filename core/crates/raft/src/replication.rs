@@ -7,7 +7,7 @@ use convoke_kit::Time;
 
 use crate::event::{Action, Proposal, Refusal, Role};
 use crate::flaw::Flaw;
-use crate::message::{Appended, Message};
+use crate::message::{Appended, MAX_BATCH, Message};
 use crate::progress::{Mode, Progress};
 use crate::quorum::reached;
 use crate::raft::{Actions, Raft};
@@ -173,6 +173,10 @@ impl Raft {
     pub(crate) fn disk_stalled(&mut self, now: Time, out: &mut Actions) {
         if self.lead.is_some() {
             self.stats.stalled_disk += 1;
+            // Nobody needs to wait until its silence is noticed.
+            if let Some(to) = self.successor() {
+                self.send(to, Message::TimeoutNow { term: self.term }, out);
+            }
             self.follow(now, self.term, None, out);
         }
     }
@@ -287,7 +291,7 @@ impl Raft {
                 }
                 break;
             };
-            let entries = self.log.slice(peer.next, self.config.batch.max(1), self.config.batch_bytes);
+            let entries = self.log.slice(peer.next, self.config.batch.clamp(1, MAX_BATCH), self.config.batch_bytes);
             let bytes: usize = entries.iter().map(|entry| entry.weight()).sum();
             peer.sent(prev + entries.len() as u64, bytes, round);
             peer.commit_sent = self.commit;

@@ -37,7 +37,7 @@ impl Raft {
     }
 
     /// The voter with most of the log.
-    fn successor(&self) -> Option<NodeId> {
+    pub(crate) fn successor(&self) -> Option<NodeId> {
         let (lead, members) = (self.lead.as_ref()?, self.history.current());
         let voters = lead.peers.iter().filter(|(id, _)| members.is_voter(**id));
         voters.max_by_key(|(_, peer)| (peer.matched, peer.heard)).map(|(id, _)| *id)
