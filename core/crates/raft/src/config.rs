@@ -45,9 +45,10 @@ pub struct Config {
     pub reads: usize,
     /// A snapshot is asked for when so many entries were applied since the last one. Default 16,384.
     pub snapshot_threshold: u64,
-    /// Or when the log has so many bytes. Default 64 MiB.
+    /// Or when the log has so many bytes, most of them new. Default 64 MiB.
     pub snapshot_bytes: usize,
-    /// Entries kept behind a snapshot, for followers that lag a little. Default 10,240. With 0 a follower that missed one
+    /// Entries kept behind a snapshot, for followers that lag a little. Default 10,240, and no more than half of
+    /// `snapshot_bytes`. With 0 a follower that missed one
     /// entry may need the whole snapshot.
     pub trailing: u64,
     /// Bytes of a snapshot in one message. Default 256 KiB.

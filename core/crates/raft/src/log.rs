@@ -116,10 +116,12 @@ impl Log {
         found.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(self.base, |entry| entry.position())
     }
 
-    /// Takes over a snapshot of the own state, and forgets the entries it contains, save for the last `trailing` ones.
-    pub(crate) fn compact(&mut self, snapshot: Arc<Snapshot>, trailing: u64) {
-        let keep_from = snapshot.meta.position.index.saturating_sub(trailing);
-        while self.base.index < keep_from
+    /// Takes over a snapshot of the own state, and forgets the entries it contains, save for the last `trailing` ones, and
+    /// of these as many as the log has bytes for.
+    pub(crate) fn compact(&mut self, snapshot: Arc<Snapshot>, trailing: u64, bytes: usize) {
+        let end = snapshot.meta.position.index;
+        let keep_from = end.saturating_sub(trailing);
+        while (self.base.index < keep_from || self.bytes > bytes && self.base.index < end)
             && let Some(entry) = self.entries.pop_front()
         {
             self.base = entry.position();
@@ -159,7 +161,7 @@ mod tests {
     fn the_log_of_the_paper_is_kept_behind_a_snapshot() {
         let mut log = log(&[1, 1, 2, 2, 3]);
         let bytes = log.bytes();
-        log.compact(snapshot(2, 4), 1);
+        log.compact(snapshot(2, 4), 1, 999);
         assert_eq!(
             (log.base(), log.last(), log.len()),
             (Position { term: 2, index: 3 }, Position { term: 3, index: 5 }, 2)
@@ -178,8 +180,17 @@ mod tests {
     #[test]
     fn an_empty_log_ends_where_its_snapshot_does() {
         let mut log = log(&[1, 4]);
-        log.compact(snapshot(4, 2), 0);
+        log.compact(snapshot(4, 2), 0, 999);
         assert_eq!((log.len(), log.last()), (0, Position { term: 4, index: 2 }));
+    }
+
+    #[test]
+    fn trailing_entries_are_bounded_by_bytes_and_what_is_not_in_the_snapshot_stays() {
+        let mut log = log(&[1; 20]);
+        log.compact(snapshot(1, 15), 10, 9 * 32);
+        assert_eq!((log.base().index, log.len()), (11, 9));
+        log.compact(snapshot(1, 16), 10, 0);
+        assert_eq!((log.base().index, log.last_index()), (16, 20));
     }
 
     #[test]
@@ -214,7 +225,7 @@ mod tests {
             assert_eq!(naive, found);
         }
         let mut log = log;
-        log.compact(snapshot(4, 4), 0);
+        log.compact(snapshot(4, 4), 0, 999);
         assert_eq!(log.floor(2, 9), Position { term: 4, index: 4 }, "what was compacted is the base");
     }
 }

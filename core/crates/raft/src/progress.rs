@@ -135,7 +135,8 @@ impl Progress {
             return self.restart(try_after + 1);
         }
         let stale = match self.mode {
-            Mode::Probe(_) => prev + 1 != self.next,
+            // One that lost its disk rejects what it acknowledged: sending that again at once would go on for ever.
+            Mode::Probe(_) => prev + 1 != self.next || prev <= self.matched,
             Mode::Pipeline => prev <= self.matched,
             Mode::Snapshot(_) => true,
         };
@@ -239,6 +240,7 @@ mod tests {
             (false, 0, 10, 9, 9, 9),  // and by one at least
             (false, 0, 10, 7, 1, 10), // an older probe's
             (false, 0, 5, 9, 1, 5),
+            (false, 0, 1, 0, 0, 1), // nothing is before the first entry
         ];
         for (piped, matched, next, prev, guess, expected) in table {
             let mut p = if piped { pipeline(matched) } else { Progress::new(next - 1) };

@@ -91,7 +91,7 @@ pub struct Raft {
     pub(crate) timers: Timers,
     pub(crate) stats: Stats,
     told: (Role, Term, Option<NodeId>),
-    told_members: Index,
+    told_members: (Index, Arc<Membership>),
 }
 
 /// What a follower knows of its leader's log.
@@ -157,7 +157,7 @@ impl Raft {
             timers: Timers::default(),
             stats: Stats::default(),
             told: (Role::Follower, term, None),
-            told_members: 0,
+            told_members: (0, Arc::default()),
             log: start.log,
             history: start.history,
         })
@@ -401,10 +401,10 @@ impl Raft {
         self.reads.release(self.applied, out);
         self.ask_for_snapshot(out);
         self.tell_role(out);
-        let (index, members) = (self.history.index(), self.history.current());
-        if self.told_members != index {
-            self.told_members = index;
-            out.push(Action::Members { index, members: Arc::clone(members) });
+        let (index, members) = (self.history.index(), Arc::clone(self.history.current()));
+        if self.told_members.0 != index || !Arc::ptr_eq(&self.told_members.1, &members) {
+            self.told_members = (index, Arc::clone(&members));
+            out.push(Action::Members { index, members });
             // Who became a voter waits for a leader from now on; who is one no longer does not.
             if self.role == Role::Follower {
                 self.await_leader(now);
@@ -463,7 +463,8 @@ impl Raft {
     fn ask_for_snapshot(&mut self, out: &mut Actions) {
         let since = self.log.snapshot_position().index.max(self.asked_snapshot);
         let entries = self.applied.saturating_sub(since);
-        let heavy = self.log.bytes() >= self.config.snapshot_bytes && entries >= self.config.trailing.max(1);
+        // Half of it at least: else the rest alone would ask again with every entry.
+        let heavy = self.log.bytes() >= self.config.snapshot_bytes && entries * 2 > self.log.len() as u64;
         if (entries >= self.config.snapshot_threshold.max(1) || heavy)
             && let Some(term) = self.log.term_at(self.applied)
         {

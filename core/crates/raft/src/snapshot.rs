@@ -32,7 +32,7 @@ impl Raft {
         let (since, membership) = self.history.at(at);
         let since = since.min(index);
         let snapshot = Arc::new(Snapshot::new(Position { term, index }, Arc::clone(membership), since, data));
-        self.log.compact(Arc::clone(&snapshot), self.config.trailing);
+        self.log.compact(Arc::clone(&snapshot), self.config.trailing, self.config.snapshot_bytes / 2);
         self.history.compact(index);
         // On disk the base is kept, too: its term is needed to compare what follows it.
         self.writes.snapshot(snapshot, self.log.base().index.max(1));
@@ -66,8 +66,13 @@ impl Raft {
             && transmission.snapshot.meta.position == position
             && wanted <= transmission.snapshot.meta.len
         {
+            // Only progress sends the next piece at once: a repeated answer would otherwise start a second stream beside the
+            // first, and each of its pieces another one. What is missing is sent again after a round that was answered.
+            let progress = wanted > transmission.offset;
             transmission.offset = wanted;
-            transmission.sent = None;
+            if progress {
+                transmission.sent = None;
+            }
         }
     }
 

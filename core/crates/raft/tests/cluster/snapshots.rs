@@ -319,3 +319,39 @@ fn a_new_learner_gets_the_snapshot_and_becomes_a_voter() {
     assert!(world.is_done(ticket) && world.raft(3).membership().1.is_voter(id(3)));
     world.settle();
 }
+
+#[test]
+fn a_heavy_log_is_compacted_before_it_is_long() {
+    let config = Config { snapshot_bytes: 4000, ..Config::default() };
+    let mut world = World::configured(3, 0, 1, None, &config);
+    let leader = world.elect();
+    for _ in 0..20 {
+        world.propose_many(leader, 20);
+        world.run(20 * MS);
+    }
+    for n in 0..3 {
+        assert!(world.raft(n).last().index - world.raft(n).first_index() < 120, "n{n}");
+    }
+    world.settle();
+}
+
+#[test]
+fn repeated_answers_do_not_multiply_the_pieces() {
+    let mut world = World::configured(3, 0, 1, None, &Config { chunk_bytes: 8, ..eager(0) });
+    let leader = world.elect();
+    let behind = (leader + 1) % 3;
+    world.isolate(behind);
+    for _ in 0..8 {
+        world.propose_many(leader, 30);
+        world.run(50 * MS);
+    }
+    world.heal();
+    // Every second message comes twice.
+    world.weather = Weather { repeat: 2, ..FAIR };
+    world.run(SECOND);
+    let pieces = world.raft(leader).snapshot().expect("it was taken").meta.len / 8;
+    let stats = world.raft(behind).stats();
+    assert!(stats.installed > 0);
+    assert!(stats.chunks_in < (1 + stats.installed) * pieces * 2, "{} for {pieces}", stats.chunks_in);
+    world.settle();
+}
