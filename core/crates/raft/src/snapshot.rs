@@ -132,8 +132,9 @@ impl Raft {
         self.stats.installed += 1;
         let SnapshotMeta { position, ref membership, membership_index, .. } = snapshot.meta;
         // What is committed here is in the snapshot, and so it stays durable; the rest is not, or may contradict it.
-        if !self.flaws.has(Flaw::ConflictKept) {
-            self.cut(self.commit.max(self.log.base().index) + 1, out);
+        self.cut(self.commit.max(self.log.base().index) + 1, out);
+        if self.flaws.has(Flaw::ConflictKept) {
+            self.writes.keep_on_disk();
         }
         if !self.flaws.has(Flaw::MembershipKept) {
             self.history = crate::members::History::new(membership_index, Arc::clone(membership));

@@ -126,6 +126,11 @@ impl Writes {
         }
     }
 
+    /// The planted bug [`crate::Flaw::ConflictKept`]: what was cut stays on disk.
+    pub(crate) fn keep_on_disk(&mut self) {
+        self.draft.truncate_from = None;
+    }
+
     /// A snapshot was taken or installed.
     pub(crate) fn snapshot(&mut self, snapshot: Arc<Snapshot>, log_from: Index) {
         self.draft.snapshot = Some(SnapshotWrite { snapshot, log_from });
