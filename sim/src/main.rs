@@ -11,6 +11,14 @@ use convoke_sim::measure::{self, lifeguard};
 use convoke_sim::scenario::{self, Scenario, Setup};
 use convoke_sim::{Violation, World};
 
+/// A line on stdout; who stops reading stops reading.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($arg)*);
+    }};
+}
+
 fn main() -> ExitCode {
     let matches = command().get_matches();
     let Some((name, args)) = matches.subcommand() else { return ExitCode::FAILURE };
@@ -115,9 +123,9 @@ fn get(args: &ArgMatches, name: &str) -> u64 {
 fn list() -> bool {
     for scenario in scenario::ALL {
         let flaws: Vec<String> = scenario.flaws.iter().map(|flaw| format!("{flaw:?}")).collect();
-        println!("{}\n    {}", scenario.name, scenario.about);
+        say!("{}\n    {}", scenario.name, scenario.about);
         if !flaws.is_empty() {
-            println!("    finds: {}", flaws.join(", "));
+            say!("    finds: {}", flaws.join(", "));
         }
     }
     true
@@ -167,7 +175,7 @@ fn report(scenario: &Scenario, setup: &Setup, result: &Result<World, Violation>,
     match result {
         Ok(world) => {
             let c = world.counters();
-            println!(
+            say!(
                 "{} seed {}: fine, hash {:016x}, {} nodes, {:?} simulated in {:.2?}",
                 scenario.name,
                 setup.seed,
@@ -176,13 +184,21 @@ fn report(scenario: &Scenario, setup: &Setup, result: &Result<World, Violation>,
                 world.now().since_start(),
                 took
             );
-            println!(
+            say!(
                 "    {} packets ({} bytes, {} lost, {} overflowed), {} streams ({} failed, {} bytes), {} verdicts, {} events",
-                c.packets, c.bytes, c.lost, c.overflowed, c.dials, c.dials_failed, c.frame_bytes, c.failed, c.events
+                c.packets,
+                c.bytes,
+                c.lost,
+                c.overflowed,
+                c.dials,
+                c.dials_failed,
+                c.frame_bytes,
+                c.failed,
+                c.events
             );
         }
         Err(violation) => {
-            println!("{} seed {}: BROKEN: {violation}", scenario.name, setup.seed);
+            say!("{} seed {}: BROKEN: {violation}", scenario.name, setup.seed);
             let mut again = format!("convoke-sim run --scenario {} --seed {}", scenario.name, setup.seed);
             if let Some(n) = setup.nodes {
                 again += &format!(" --nodes {n}");
@@ -193,7 +209,7 @@ fn report(scenario: &Scenario, setup: &Setup, result: &Result<World, Violation>,
             if let Some(flaw) = setup.flaw {
                 again += &format!(" --flaw {flaw:?}");
             }
-            println!("    again: {again}");
+            say!("    again: {again}");
         }
     }
 }
@@ -209,9 +225,9 @@ fn grid(args: &ArgMatches) -> bool {
     let bar = show::bar(options.runs() as u64, "runs");
     let rows = lifeguard::table(&options, || bar.inc(1));
     bar.finish_and_clear();
-    println!("{}", lifeguard::Row::HEADER);
+    say!("{}", lifeguard::Row::HEADER);
     for row in &rows {
-        println!("{}", row.beside(&rows[0]));
+        say!("{}", row.beside(&rows[0]));
     }
     true
 }
@@ -224,14 +240,14 @@ fn sizes(args: &ArgMatches) -> Vec<usize> {
 }
 
 fn detect(args: &ArgMatches) -> bool {
-    println!("nodes   crashes  first: median  p99      all: median  p99      first to all: median  p99");
+    say!("nodes   crashes  first: median  p99      all: median  p99      first to all: median  p99");
     for n in sizes(args) {
         let crashes = get(args, "crashes") as usize / if n > 5_000 { 4 } else { 1 };
         let bar = show::bar(crashes as u64, "crashes");
         let mult = args.get_one::<u32>("suspicion-mult").copied().unwrap_or(4);
         let times = measure::detect(get(args, "seed"), n, crashes, mult, || bar.inc(1));
         bar.finish_and_clear();
-        println!(
+        say!(
             "{n:<7} {:<8} {:>13.2}  {:<8.2} {:>11.2}  {:<8.2} {:>20.2}  {:.2}",
             times.first.len(),
             measure::quantile(&times.first, 0.5),
@@ -242,7 +258,7 @@ fn detect(args: &ArgMatches) -> bool {
             measure::quantile(&times.spread, 0.99),
         );
         if times.missed > 0 {
-            println!("        {} crashes were not noticed by all in time", times.missed);
+            say!("        {} crashes were not noticed by all in time", times.missed);
         }
     }
     true
@@ -256,9 +272,14 @@ fn quiet(args: &ArgMatches) -> bool {
             bar.inc(1);
         });
     bar.finish_and_clear();
-    println!(
+    say!(
         "{} false deaths, {} suspicions, {} refutations in {minutes} minutes; {:.1} packets and {:.0} bytes a second and member; hash {:016x}",
-        seen.deaths, seen.suspicions, seen.refutations, seen.packets, seen.bytes, seen.hash
+        seen.deaths,
+        seen.suspicions,
+        seen.refutations,
+        seen.packets,
+        seen.bytes,
+        seen.hash
     );
     seen.deaths == 0
 }
@@ -267,8 +288,8 @@ fn join(args: &ArgMatches) -> bool {
     let n = get(args, "nodes") as usize;
     let limit = Duration::from_secs(300);
     match measure::join(get(args, "seed"), n, limit) {
-        Some((took, hash)) => println!("all {n} know all after {:.1} s; hash {hash:016x}", took.as_secs_f64()),
-        None => println!("not all know all after {limit:?}"),
+        Some((took, hash)) => say!("all {n} know all after {:.1} s; hash {hash:016x}", took.as_secs_f64()),
+        None => say!("not all know all after {limit:?}"),
     }
     true
 }
@@ -277,18 +298,18 @@ fn split(args: &ArgMatches) -> bool {
     let n = get(args, "nodes") as usize;
     match measure::split(get(args, "seed"), n, get(args, "minutes")) {
         Ok((took, hash)) => {
-            println!("equal and true views of all {n} after {:.1} s; hash {hash:016x}", took.as_secs_f64());
+            say!("equal and true views of all {n} after {:.1} s; hash {hash:016x}", took.as_secs_f64());
             true
         }
         Err(violation) => {
-            println!("BROKEN: {violation}");
+            say!("BROKEN: {violation}");
             false
         }
     }
 }
 
 fn speed(args: &ArgMatches) -> bool {
-    println!("nodes   simulated s  s        times real time  events/s   packets/s  peak RSS MiB");
+    say!("nodes   simulated s  s        times real time  events/s   packets/s  peak RSS MiB");
     for n in sizes(args) {
         let mut world = measure::quiet_world(get(args, "seed"), n);
         world.run_for(Duration::from_secs(10));
@@ -302,7 +323,7 @@ fn speed(args: &ArgMatches) -> bool {
         }
         let took = show::cpu() - start;
         let after = world.counters();
-        println!(
+        say!(
             "{n:<7} {simulated:>11}  {took:<8.2} {:>15.1}  {:<9.0}  {:<9.0}  {:.0}",
             simulated as f64 / took,
             (after.events - before.events) as f64 / took,
