@@ -11,6 +11,8 @@ pub enum Flaw {
     ReadBeforeOwnCommit,
     /// R4: reads of followers are counted from 0 at each start, and answers of any term are taken.
     ReadIdReused,
+    /// R4: a heartbeat of an earlier term is answered in the current one, so that the answer seems to be to another round.
+    OldRoundsCount,
     /// R5: the lease goes on after another was told to campaign.
     LeaseDuringTransfer,
     /// R6: one less than a majority confirms a read.

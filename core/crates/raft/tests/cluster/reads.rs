@@ -114,6 +114,19 @@ fn r4_late_answers_are_not_taken_for_others() {
 }
 
 #[test]
+fn r4_a_round_of_an_earlier_reign_confirms_nothing_in_a_later_one() {
+    prove(Flaw::OldRoundsCount, |flaw| {
+        let mut bench = Bench::new(3, &[1, 1], flaw);
+        // It votes for the leader of term 4, who was deposed, in term 5.
+        bench.hear(1, Message::Vote { term: 5, last: at(4, 9), transfer: false });
+        bench.persist_all();
+        // A heartbeat of term 4 comes late. Answered in term 5 it would confirm round 7 of term 5, which was sent later.
+        let told = said(&bench.hear(1, Message::Heartbeat { term: 4, round: 7, commit: 0 }));
+        assert_eq!(told, [(crate::harness::id(1), Message::Outdated { term: 5 })]);
+    });
+}
+
+#[test]
 fn r4_reads_at_followers_survive_a_storm() {
     let mut world = World::cluster(3, 0, 5, None);
     world.elect();
