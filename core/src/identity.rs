@@ -1,13 +1,11 @@
-//! What this agent says of itself: its row in the catalog, and its entry among the members.
+//! What this agent says of itself: its row in the catalog, and its tags among the members.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::vec;
-use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use convoke_api::agent_view::{Identity, Member};
+use convoke_api::agent_view::Identity;
 use convoke_catalog::model::{Node, Str};
 use convoke_config::config::Config;
 
@@ -67,19 +65,11 @@ pub fn server_address(config: &Config, identity: &Identity) -> Option<SocketAddr
 }
 
 /// State of a member, as Serf counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemberState {
-    /// Up.
-    Alive,
-    /// On its way out.
-    Leaving,
-    /// Gone on purpose.
-    Left,
-}
+pub use convoke_api::agent_view::Status as MemberState;
 
-/// The pool as this agent sees it: itself.
+/// What this agent says of itself to the other members, by the keys that Consul's agents use.
 #[must_use]
-pub fn members(config: &Config, identity: &Identity, state: MemberState) -> Vec<Member> {
+pub fn tags(config: &Config, identity: &Identity) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::new();
     let mut tag = |key: &str, value: String| {
         tags.insert(key.to_string(), value);
@@ -107,25 +97,22 @@ pub fn members(config: &Config, identity: &Identity, state: MemberState) -> Vec<
         } else if config.bootstrap_expect > 1 {
             tag("expect", config.bootstrap_expect.to_string());
         }
+        if config.read_replica {
+            tag("nonvoter", "1".to_string());
+        }
     } else {
         tag("role", "node".to_string());
     }
-    vec![Member {
-        name: identity.node_name.clone(),
-        address: identity.advertise.clone(),
-        port: config.serf_lan.port(),
-        tags,
-        status: match state {
-            MemberState::Alive => 1,
-            MemberState::Leaving => 2,
-            MemberState::Left => 3,
-        },
-    }]
+    if !matches!(config.partition.as_str(), "" | "default") {
+        tag("ap", config.partition.clone());
+    }
+    tags
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     fn agent() -> (Config, Identity) {
         let mut config = Config { server: true, dev_mode: true, ..Config::default() };
@@ -158,16 +145,17 @@ mod tests {
     #[test]
     fn members_carry_serf_tags() {
         let (mut config, identity) = agent();
-        let member = &members(&config, &identity, MemberState::Alive)[0];
-        assert_eq!((member.status, member.port), (1, 8301));
+        let of_server = tags(&config, &identity);
         assert_eq!(
-            (&*member.tags["role"], &*member.tags["port"], &*member.tags["build"]),
-            ("consul", "8300", "1.21.4:")
+            (&*of_server["role"], &*of_server["port"], &*of_server["build"], &*of_server["wan_join_port"]),
+            ("consul", "8300", "1.21.4:", "8302")
         );
-        assert!(!member.tags.contains_key("bootstrap"), "a -dev agent does not say so");
+        assert!(!of_server.contains_key("bootstrap"), "a -dev agent does not say so");
         config.server = false;
-        let member = &members(&config, &identity, MemberState::Left)[0];
-        assert_eq!((member.status, &*member.tags["role"]), (3, "node"));
-        assert!(!member.tags.contains_key("port"));
+        let of_client = tags(&config, &identity);
+        assert_eq!(&*of_client["role"], "node");
+        assert!(!of_client.contains_key("port") && !of_client.contains_key("ap"));
+        config.partition = "p".to_string();
+        assert_eq!(tags(&config, &identity)["ap"], "p");
     }
 }

@@ -6,11 +6,14 @@
 //!
 //! * `boot`: what a node is made of. * `shell`: the children and the routes between them. * `writes`: what waits for the
 //!   disk. * `mirrors`: alias checks. * `requests`: what clients ask. * `reload`: new configuration. * `life`: signals and leaving.
+//! * [`gossip`]: the pools this agent is a member of, and what the rest of the node learns from them.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
 
 use convoke_api::agent_view::AgentView;
 use convoke_api::effect::Effect;
@@ -18,11 +21,13 @@ use convoke_api::response::Response;
 use convoke_catalog::view::{Changes, View};
 use convoke_config::Diagnostic;
 use convoke_config::config::Config;
+use convoke_swim as swim;
 
 use crate::probe::{Outcome, Probe, RunId};
 use crate::store::Write;
 
 mod boot;
+pub mod gossip;
 mod life;
 mod mirrors;
 mod reload;
@@ -39,9 +44,42 @@ pub use shell::Node;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
+/// A gossip pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pool {
+    /// Inside the datacenter.
+    Lan,
+    /// Between datacenters.
+    Wan,
+}
+
+impl Pool {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Lan, Self::Wan];
+
+    /// Lane of its datagrams in [`convoke_kit::Out`].
+    #[must_use]
+    pub const fn lane(self) -> u8 {
+        self as u8
+    }
+
+    /// For logs and errors.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lan => "LAN",
+            Self::Wan => "WAN",
+        }
+    }
+}
+
+/// Names an [`Action::Resolve`] until it is answered; chosen by the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LookupId(pub u64);
+
 /// What can happen to a node.
 #[derive(Debug)]
-pub enum Event {
+pub enum Event<'a> {
     /// A client wants a change. Replied to by exactly one [`Action::Reply`], now or later.
     Request {
         /// Named in the reply.
@@ -76,6 +114,20 @@ pub enum Event {
     },
     /// The operating system asks.
     Signal(Signal),
+    /// Something came from a pool: a datagram, the frame of an accepted stream, the outcome of an [`Action::Dial`].
+    Gossip {
+        /// Which.
+        pool: Pool,
+        /// What.
+        event: swim::Event<'a>,
+    },
+    /// Answers [`Action::Resolve`].
+    Resolved {
+        /// Which.
+        lookup: LookupId,
+        /// All addresses of the name; or why there are none.
+        result: Result<Vec<SocketAddr>, String>,
+    },
 }
 
 /// Signals, by meaning.
@@ -89,7 +141,8 @@ pub enum Signal {
     Reload,
 }
 
-/// What a node wants done.
+/// What a node wants done, besides sending datagrams: those leave through the socket of the pool that their lane names
+/// ([`Pool::lane`]). What the network does not take at once is lost, as the network may lose it.
 #[derive(Debug)]
 pub enum Action {
     /// Answers a request.
@@ -138,6 +191,38 @@ pub enum Action {
     Reconfigure(Arc<Config>),
     /// Registered and able to serve: tell the service manager.
     Ready,
+    /// Connect, send the frame, read one frame, close; report [`swim::Event::Response`] or [`swim::Event::DialFailed`].
+    Dial {
+        /// Named in the report.
+        pool: Pool,
+        /// Named in the report.
+        exchange: swim::ExchangeId,
+        /// Peer.
+        to: SocketAddr,
+        /// Body of the frame.
+        frame: Vec<u8>,
+        /// For everything together.
+        limit: Duration,
+    },
+    /// Send this frame over an accepted stream and close it. Empty: close without a word. Comes with the call that handed
+    /// the request in.
+    Respond {
+        /// Pool of the stream.
+        pool: Pool,
+        /// Which.
+        stream: swim::StreamId,
+        /// Body of the frame.
+        frame: Vec<u8>,
+    },
+    /// Look a name up; report [`Event::Resolved`] within some seconds.
+    Resolve {
+        /// Named in the report.
+        lookup: LookupId,
+        /// Name of a host.
+        host: String,
+        /// To be put behind each address.
+        port: u16,
+    },
     /// End the process with this code, after replies and writes before it are out.
     Exit {
         /// Process exit code.

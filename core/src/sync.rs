@@ -1,7 +1,9 @@
 //! Anti-entropy: brings the catalog to what the agent says of itself.
 //!
-//! What changed is pushed at once; everything is compared every minute or so, rarer in large clusters. Only rows of the
-//! own node are ever touched. A service is registered with its checks in one command.
+//! What changed is pushed at once, within the event that changed it: the record for the log then goes to disk in the same
+//! write as what the agent keeps of it, and whoever has the answer finds it in the catalog. To gather for some
+//! milliseconds would save no fsync, and make every lone change wait. Everything is compared every minute or so, rarer in
+//! large clusters. Only rows of the own node are ever touched. A service is registered with its checks in one command.
 //!
 //! [`Sync`] knows neither the tables nor the catalog: it asks for a comparison ([`Action::Compare`]), is shown both
 //! ([`Event::Compare`]) and proposes what makes them equal.

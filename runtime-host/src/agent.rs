@@ -12,7 +12,8 @@ use std::time::Instant;
 use convoke_api::agent_view::Identity;
 use convoke_config::{Config, Diagnostic, ListenAddr, Loaded, LogLevel};
 use convoke_core::dns::DnsSettings;
-use convoke_core::node::{Boot, Event, Level, Node, Signal};
+use convoke_core::node::gossip::listens;
+use convoke_core::node::{Boot, Event, Level, Node, Pool, Signal};
 use convoke_core::store::Recovered;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -23,7 +24,7 @@ use crate::driver::{Driver, Hooks};
 use crate::logging::{self, Log, LogSettings, file::FileSettings};
 use crate::metrics::{self, Metrics};
 use crate::rt::Runtime;
-use crate::serve::{bind, dns, http};
+use crate::serve::{bind, dns, gossip, http};
 use crate::{entropy, interfaces};
 
 /// Version shown to users; clients compare it with Consul's.
@@ -113,6 +114,7 @@ async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, Start
         let disk = Disk::start(data, move |event| to.handle(event));
         driver.attach(disk.map_err(|e| StartError(format!("cannot start the disk thread: {e}")))?);
     }
+    driver.attach_ports(sockets.ports()?);
     let mut litter = sockets.files();
     if !config.pid_file.is_empty() {
         std::fs::write(&config.pid_file, std::process::id().to_string())
@@ -123,10 +125,11 @@ async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, Start
     announce(&config, driver.published().agent.identity.node_id.as_str());
     rt.spawn(Arc::clone(&driver).run_timers());
     {
-        let (rt, metrics) = (rt.clone(), metrics.clone());
-        driver.runtime().spawn(async move {
+        let (rt, metrics, driver) = (rt.clone(), metrics.clone(), Arc::clone(&driver));
+        driver.runtime().clone().spawn(async move {
             loop {
                 rt.sleep(metrics::INTERVAL).await;
+                gossip::measure(&driver);
                 metrics.rotate();
             }
         });
@@ -244,11 +247,28 @@ struct Sockets {
     http_unix: Vec<bind::UnixSocket>,
     dns_udp: Vec<std::net::UdpSocket>,
     dns_tcp: Vec<std::net::TcpListener>,
+    gossip: Vec<(Pool, std::net::UdpSocket, std::net::TcpListener)>,
 }
 
 impl Sockets {
     fn bind(config: &Config) -> Result<Self, StartError> {
-        let mut out = Self { http: Vec::new(), http_unix: Vec::new(), dns_udp: Vec::new(), dns_tcp: Vec::new() };
+        let mut out = Self {
+            http: Vec::new(),
+            http_unix: Vec::new(),
+            dns_udp: Vec::new(),
+            dns_tcp: Vec::new(),
+            gossip: Vec::new(),
+        };
+        for pool in Pool::ALL {
+            let Some(address) = listens(config, pool) else { continue };
+            let what = match pool {
+                Pool::Lan => "LAN gossip",
+                Pool::Wan => "WAN gossip",
+            };
+            let udp = bind::udp(what, address, 1).map_err(StartError::new)?;
+            let tcp = bind::tcp(what, address).map_err(StartError::new)?;
+            out.gossip.extend(udp.into_iter().next().map(|udp| (pool, udp, tcp)));
+        }
         if let Some(port) = config.ports.http {
             for address in &config.addresses.http {
                 match address {
@@ -272,6 +292,16 @@ impl Sockets {
         Ok(out)
     }
 
+    /// The sending ends of the gossip sockets.
+    fn ports(&self) -> Result<gossip::Ports, StartError> {
+        let mut ports = gossip::Ports::default();
+        for (pool, udp, _) in &self.gossip {
+            udp.set_nonblocking(true).map_err(StartError::new)?;
+            ports.set(*pool, udp.try_clone().map_err(StartError::new)?);
+        }
+        Ok(ports)
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         self.http_unix.iter().map(|s| s.path.clone()).collect()
     }
@@ -286,6 +316,13 @@ impl Sockets {
         let rt = driver.runtime();
         let server =
             Arc::new(http::Server { driver: Arc::clone(driver), log, metrics, clients: http::Clients::default() });
+        for (pool, udp, tcp) in self.gossip {
+            let v4 = udp.local_addr().is_ok_and(|a| a.is_ipv4());
+            let udp = rt.udp(udp).map_err(StartError::new)?;
+            rt.spawn(gossip::datagrams(Arc::clone(driver), pool, udp, v4));
+            let listener = rt.listen(nonblocking(tcp)?).map_err(StartError::new)?;
+            rt.spawn(gossip::streams(Arc::clone(driver), pool, listener));
+        }
         for socket in self.http {
             let listener = rt.listen(nonblocking(socket)?).map_err(StartError::new)?;
             rt.spawn(http::serve(Arc::clone(&server), listener));

@@ -1,9 +1,9 @@
 //! The disk: one blocking thread that carries out the node's writes in order, and what is read back at start.
 //!
 //! Two files hold everything: `journal` the log of the replicated tables and what belongs to this agent alone
-//! (registrations, TTL states), `snapshot` the tables as of the log's start. Writes that wait together share one fsync: a
-//! batch is appended in order, synced, and only then is `Persisted` reported. A crash leaves a prefix of the writes; a
-//! torn end shows by its checksum.
+//! (registrations, TTL states), `snapshot` the tables as of the log's start. The writes of one event come together, and
+//! what waits together shares one write and one fsync; only then is `Persisted` reported. A crash leaves whole batches,
+//! of the last one a prefix at most.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -17,13 +17,15 @@ use convoke_core::store::{Change, Recovered, Write};
 use crate::journal::{Journal, Replayed};
 use crate::logging;
 
-/// Writes that may wait. At the bound the sender waits: the disk is then the limit, and that is the honest answer.
+/// Events whose writes may wait. At the bound the sender waits: the disk is then the limit, and that is the honest answer.
 const QUEUE: usize = 4096;
 /// Writes that share one round of fsyncs.
 const BATCH: usize = 256;
 
 const SNAPSHOT: &str = "snapshot";
 const JOURNAL: &str = "journal";
+/// Files of Consul's that an agent goes on with.
+const KEYRINGS: [&str; 2] = ["serf/local.keyring", "serf/remote.keyring"];
 
 /// Why the data folder cannot be used. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +103,17 @@ impl DataDir {
     ///
     /// [`DataDirError::Read`] when a file is there but cannot be read: starting without it would lose it.
     pub fn recover(&mut self) -> Result<Recovered, DataDirError> {
-        let files = self.journal.live().iter().map(|(path, content)| (path.clone(), content.clone())).collect();
+        let mut files: Vec<(String, Vec<u8>)> =
+            self.journal.live().iter().map(|(path, content)| (path.clone(), content.clone())).collect();
+        for path in KEYRINGS {
+            // Where Consul ran before, its keyring is a file; once ours is in the journal, that one counts.
+            if !files.iter().any(|(kept, _)| kept == path)
+                && let Some(content) = self.read(path)?
+            {
+                files.push((path.to_owned(), content));
+            }
+        }
+        files.sort();
         let log = std::mem::take(&mut self.replayed.log);
         Ok(Recovered { files, snapshot: self.read(SNAPSHOT)?, log: (!log.is_empty()).then_some(log) })
     }
@@ -147,7 +159,7 @@ impl DataDir {
 /// The disk thread. Dropping the handle lets it finish what waits.
 #[derive(Debug)]
 pub struct Disk {
-    queue: Option<SyncSender<Write>>,
+    queue: Option<SyncSender<Vec<Write>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -157,11 +169,11 @@ impl Disk {
     /// # Errors
     ///
     /// When no thread can be made.
-    pub fn start(dir: DataDir, report: impl Fn(Event) + Send + 'static) -> io::Result<Self> {
+    pub fn start(dir: DataDir, report: impl Fn(Event<'static>) + Send + 'static) -> io::Result<Self> {
         let (queue, writes) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name("disk".into())
-            .spawn(move || Worker { dir, failed: false }.run(&writes, &report))?;
+            .spawn(move || Worker { dir, failed: false, staged: Vec::new(), done: Vec::new() }.run(&writes, &report))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -177,11 +189,12 @@ impl Disk {
         self.queue.is_some()
     }
 
-    /// Queues a write; waits while [`QUEUE`] are waiting already. False when the thread is gone.
+    /// Queues the writes of one event, which then share one fsync: were they queued one by one, the thread would sync
+    /// the first before it saw the others. Waits while [`QUEUE`] are waiting already. False when the thread is gone.
     #[must_use]
-    pub fn write(&self, write: Write) -> bool {
+    pub fn write(&self, writes: Vec<Write>) -> bool {
         let Some(queue) = &self.queue else { return false };
-        match queue.try_send(write) {
+        match queue.try_send(writes) {
             Ok(()) => true,
             Err(TrySendError::Full(w)) => queue.send(w).is_ok(),
             Err(TrySendError::Disconnected(_)) => false,
@@ -202,50 +215,53 @@ struct Worker {
     dir: DataDir,
     /// A write of the log or an fsync failed: what follows would stand behind a hole, so none is taken any more.
     failed: bool,
+    /// In the journal's batch: number, and whether it is one of the log.
+    staged: Vec<(u64, bool)>,
+    /// Written, to be synced.
+    done: Vec<u64>,
 }
 
 impl Worker {
-    fn run(mut self, writes: &Receiver<Write>, report: &dyn Fn(Event)) {
-        while let Ok(first) = writes.recv() {
-            let mut batch = vec![first];
+    fn run(mut self, writes: &Receiver<Vec<Write>>, report: &dyn Fn(Event<'static>)) {
+        while let Ok(mut batch) = writes.recv() {
             while batch.len() < BATCH {
                 let Ok(next) = writes.try_recv() else { break };
-                batch.push(next);
+                batch.extend(next);
             }
-            self.carry_out(&batch, report);
+            self.carry_out(batch, report);
         }
     }
 
     /// One batch. After a failed write of the log nothing more is written: its order must hold, and a failed fsync is
     /// never retried (the kernel may have dropped the dirty pages).
-    fn carry_out(&mut self, batch: &[Write], report: &dyn Fn(Event)) {
-        let mut done = None;
-        for write in batch {
+    fn carry_out(&mut self, batch: Vec<Write>, report: &dyn Fn(Event<'static>)) {
+        for Write { seq, change } in batch {
+            let of_log = matches!(change, Change::Append { .. } | Change::Compact { .. });
+            if let Change::Compact { .. } = change {
+                self.write_staged(report);
+            }
             let journal = &mut self.dir.journal;
-            let result = match &write.change {
+            let result = match change {
                 _ if self.failed => Err(io::Error::other("an earlier write to data_dir failed")),
                 Change::Put { path, content } => journal.put(path, content),
                 Change::Remove { path } => journal.remove(path),
-                Change::Append { bytes } => journal.log(bytes),
-                Change::Compact { snapshot, log } => self.compact(snapshot, log),
+                Change::Append { bytes } => journal.log(&bytes),
+                Change::Compact { snapshot, log } => self.compact(&snapshot, &log),
             };
             match result {
-                Ok(()) => done = Some(write.seq),
-                Err(e) => {
-                    // A value that could not be written (a full disk) was taken back whole: only it is refused. A
-                    // hole in the log is another matter.
-                    self.failed |= matches!(write.change, Change::Append { .. } | Change::Compact { .. });
-                    report(Event::PersistFailed { seq: write.seq, error: e.to_string() });
-                }
+                Ok(()) => self.staged.push((seq, of_log)),
+                Err(e) => self.refuse(seq, of_log, &e, report),
             }
         }
-        let Some(upto) = done else { return };
+        self.write_staged(report);
+        let done = std::mem::take(&mut self.done);
+        let Some(upto) = done.last() else { return };
         match self.dir.journal.sync() {
-            Ok(()) => report(Event::Persisted { upto }),
+            Ok(()) => report(Event::Persisted { upto: *upto }),
             Err(e) => {
                 self.failed = true;
-                for write in batch {
-                    report(Event::PersistFailed { seq: write.seq, error: e.to_string() });
+                for seq in done {
+                    report(Event::PersistFailed { seq, error: e.to_string() });
                 }
                 return;
             }
@@ -256,6 +272,24 @@ impl Worker {
             // The old file is whole and goes on; it will be tried again with the next batch.
             logging::log(Level::Warn, "agent.disk", &format!("cannot tidy the journal in data_dir: {e}"));
         }
+    }
+
+    /// What could not be written (a full disk) was taken back whole: values are refused, and the next ones tried anew. A
+    /// hole in the log is another matter.
+    fn write_staged(&mut self, report: &dyn Fn(Event<'static>)) {
+        let staged = std::mem::take(&mut self.staged);
+        if staged.is_empty() {
+            return;
+        }
+        match self.dir.journal.write() {
+            Ok(()) => self.done.extend(staged.iter().map(|(seq, _)| seq)),
+            Err(e) => staged.iter().for_each(|(seq, of_log)| self.refuse(*seq, *of_log, &e, report)),
+        }
+    }
+
+    fn refuse(&mut self, seq: u64, of_log: bool, error: &io::Error, report: &dyn Fn(Event<'static>)) {
+        self.failed |= of_log;
+        report(Event::PersistFailed { seq, error: error.to_string() });
     }
 
     /// New snapshot first, then the new log: a crash between the two leaves the new snapshot with the old log, whose
@@ -278,7 +312,7 @@ mod tests {
     }
 
     fn write(disk: &Disk, seq: u64, change: Change) {
-        assert!(disk.write(Write { seq, change }));
+        assert!(disk.write(vec![Write { seq, change }]));
     }
 
     #[test]
@@ -305,6 +339,36 @@ mod tests {
         assert_eq!(r.files, [("services/a".to_owned(), b"A".to_vec())]);
         assert_eq!(r.log.as_deref(), Some(&b"onetwo"[..]));
         assert_eq!(r.snapshot, None);
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn the_writes_of_one_event_are_synced_together() {
+        let root = folder("together");
+        let (tx, rx) = channel();
+        let disk = Disk::start(DataDir::open(&root).unwrap(), move |e| tx.send(e).unwrap()).unwrap();
+        let put = |n| Change::Put { path: format!("services/{n}"), content: vec![n] };
+        let changes = [put(1), put(2), Change::Append { bytes: b"log".to_vec() }];
+        assert!(disk.write((1..).zip(changes).map(|(seq, change)| Write { seq, change }).collect()));
+        assert!(matches!(rx.recv().unwrap(), Event::Persisted { upto: 3 }));
+        drop(disk);
+        let r = DataDir::open(&root).unwrap().recover().unwrap();
+        assert_eq!((r.files.len(), r.log.as_deref()), (2, Some(&b"log"[..])));
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn one_value_that_cannot_be_kept_is_refused_alone() {
+        let root = folder("alone");
+        let (tx, rx) = channel();
+        let disk = Disk::start(DataDir::open(&root).unwrap(), move |e| tx.send(e).unwrap()).unwrap();
+        let put = |path: &str| Change::Put { path: path.into(), content: b"v".to_vec() };
+        let changes = [put("services/a"), put(&"x".repeat(70_000)), put("services/b")];
+        assert!(disk.write((1..).zip(changes).map(|(seq, change)| Write { seq, change }).collect()));
+        assert!(matches!(rx.recv().unwrap(), Event::PersistFailed { seq: 2, .. }));
+        assert!(matches!(rx.recv().unwrap(), Event::Persisted { upto: 3 }));
+        drop(disk);
+        assert_eq!(DataDir::open(&root).unwrap().recover().unwrap().files.len(), 2);
         fs::remove_dir_all(&root).unwrap();
     }
 

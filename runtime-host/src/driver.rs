@@ -5,8 +5,9 @@
 //! here: they load the published snapshot.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -17,15 +18,18 @@ use convoke_catalog::view::Topic;
 use convoke_catalog::watch::{WatchId, WatchTable};
 use convoke_config::Diagnostic;
 use convoke_config::config::Config;
-use convoke_core::node::{Action, Event, Level, Node, Published, RequestId};
+use convoke_core::node::gossip::GossipStats;
+use convoke_core::node::{Action, Event, Level, Node, Pool, Published, RequestId};
 use convoke_core::probe::{Probe, RunId};
 use convoke_kit::{Machine, Out, Time};
+use convoke_swim::{self as swim, StreamId};
 
 use crate::disk::Disk;
 use crate::logging;
 use crate::probe;
 use crate::rt::{Runtime, race};
-use crate::watch::Signal;
+use crate::serve::gossip::{self, Ports};
+use crate::watch::{self, Signal};
 
 /// Reads the configuration files again.
 pub type Reload = dyn Fn() -> Result<(Box<Config>, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync;
@@ -45,6 +49,8 @@ pub struct Driver<R: Runtime> {
     sleeping_until: AtomicU64,
     exit: (Sender<i32>, Receiver<i32>),
     in_flight: AtomicUsize,
+    /// Sockets of the gossip pools; without them nothing is sent.
+    ports: OnceLock<Ports>,
     hooks: Hooks,
 }
 
@@ -61,8 +67,11 @@ struct Inner {
     out: Out<Action>,
     disk: Disk,
     next_request: u64,
-    replies: HashMap<RequestId, Sender<Response>>,
+    replies: HashMap<RequestId, watch::Sender<Response>>,
     checks: HashMap<RunId, Arc<Signal>>,
+    next_stream: u64,
+    /// The answer to the stream whose request is being handled.
+    answer: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -86,6 +95,8 @@ impl<R: Runtime> Driver<R> {
                 next_request: 0,
                 replies: HashMap::new(),
                 checks: HashMap::new(),
+                next_stream: 0,
+                answer: Vec::new(),
             }),
             published: ArcSwap::new(first),
             watches: Mutex::default(),
@@ -93,6 +104,7 @@ impl<R: Runtime> Driver<R> {
             sleeping_until: AtomicU64::new(0),
             exit: bounded(1),
             in_flight: AtomicUsize::new(0),
+            ports: OnceLock::new(),
             hooks,
         })
     }
@@ -100,6 +112,11 @@ impl<R: Runtime> Driver<R> {
     /// Gives it a disk; before [`Driver::run_timers`].
     pub fn attach(&self, disk: Disk) {
         self.lock().disk = disk;
+    }
+
+    /// Gives it the gossip sockets; before [`Driver::run_timers`].
+    pub fn attach_ports(&self, ports: Ports) {
+        let _ = self.ports.set(ports);
     }
 
     /// The runtime.
@@ -126,13 +143,43 @@ impl<R: Runtime> Driver<R> {
     }
 
     /// Hands an event to the node and does what it asks.
-    pub fn handle(self: &Arc<Self>, event: Event) {
+    pub fn handle(self: &Arc<Self>, event: Event<'_>) {
         let mut inner = self.lock();
         let now = self.now();
         let Inner { node, out, .. } = &mut *inner;
         node.handle(now, event, out);
         self.carry_out(&mut inner);
         self.wake_timer(&inner);
+    }
+
+    /// Hands in what a gossip socket received, all under one lock.
+    pub fn datagrams<'b>(self: &Arc<Self>, pool: Pool, packets: impl Iterator<Item = (&'b [u8], SocketAddr)>) {
+        let mut inner = self.lock();
+        for (bytes, from) in packets {
+            let now = self.now();
+            let Inner { node, out, .. } = &mut *inner;
+            node.handle(now, Event::Gossip { pool, event: swim::Event::Datagram { from, bytes } }, out);
+            self.carry_out(&mut inner);
+        }
+        self.wake_timer(&inner);
+    }
+
+    /// Hands in the frame of an accepted gossip stream; the frame to answer with, empty for none.
+    pub fn exchange(self: &Arc<Self>, pool: Pool, from: SocketAddr, frame: &[u8]) -> Vec<u8> {
+        let mut inner = self.lock();
+        inner.next_stream += 1;
+        let stream = StreamId(inner.next_stream);
+        let now = self.now();
+        let Inner { node, out, .. } = &mut *inner;
+        node.handle(now, Event::Gossip { pool, event: swim::Event::Request { stream, from, frame } }, out);
+        self.carry_out(&mut inner);
+        self.wake_timer(&inner);
+        std::mem::take(&mut inner.answer)
+    }
+
+    /// Counters of a pool.
+    pub fn gossip_stats(&self, pool: Pool) -> Option<GossipStats> {
+        self.lock().node.gossip_stats(pool)
     }
 
     /// The timer task sleeps until the deadline it last saw; it is only woken for an earlier one.
@@ -145,7 +192,7 @@ impl<R: Runtime> Driver<R> {
 
     /// Hands a client's change to the node and waits for its reply.
     pub async fn request(self: &Arc<Self>, effect: Effect) -> Response {
-        let (tx, rx) = bounded(1);
+        let (tx, rx) = watch::once();
         {
             let mut inner = self.lock();
             inner.next_request += 1;
@@ -157,7 +204,7 @@ impl<R: Runtime> Driver<R> {
             self.carry_out(&mut inner);
             self.wake_timer(&inner);
         }
-        rx.recv().await.unwrap_or_else(|_| Response::text(500, "the agent is shutting down"))
+        rx.recv().await.unwrap_or_else(|| Response::text(500, "the agent is shutting down"))
     }
 
     /// Fires the node's timers until the process ends.
@@ -188,12 +235,13 @@ impl<R: Runtime> Driver<R> {
     }
 
     fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
-        let Inner { out, disk, replies, checks, .. } = inner;
+        let Inner { out, disk, replies, checks, answer, .. } = inner;
+        let mut writes = Vec::new();
         for action in out.drain_actions() {
             match action {
                 Action::Reply { id, response } => {
                     if let Some(to) = replies.remove(&id) {
-                        let _ = to.try_send(response);
+                        to.send(response);
                     }
                 }
                 Action::Publish { published, changes, agent_changed } => {
@@ -218,11 +266,14 @@ impl<R: Runtime> Driver<R> {
                         cancel.set();
                     }
                 }
-                Action::Persist(write) => {
-                    let seq = write.seq;
-                    if !disk.keeps() || !disk.write(write) {
-                        self.report_unkept(seq);
-                    }
+                Action::Persist(write) => writes.push(write),
+                Action::Dial { pool, exchange, to, frame, limit } => {
+                    self.rt.spawn(gossip::dial(Arc::clone(self), pool, exchange, to, frame, limit));
+                }
+                // It comes with the call that handed the request in, which takes it.
+                Action::Respond { frame, .. } => *answer = frame,
+                Action::Resolve { lookup, host, port } => {
+                    self.rt.spawn(gossip::resolve(Arc::clone(self), lookup, host, port));
                 }
                 Action::LoadConfig => self.load_config(),
                 Action::Log { level, target, message } => logging::log(level, target, &message),
@@ -235,12 +286,22 @@ impl<R: Runtime> Driver<R> {
                 }
             }
         }
+        match self.ports.get() {
+            Some(ports) => ports.send(out),
+            None => out.clear_datagrams(),
+        }
+        if let Some(last) = writes.last() {
+            let upto = last.seq;
+            if !disk.keeps() || !disk.write(writes) {
+                self.report_unkept(upto);
+            }
+        }
     }
 
     /// Without a disk nothing is kept and nothing fails.
-    fn report_unkept(self: &Arc<Self>, seq: u64) {
+    fn report_unkept(self: &Arc<Self>, upto: u64) {
         let driver = Arc::clone(self);
-        self.rt.spawn(async move { driver.handle(Event::Persisted { upto: seq }) });
+        self.rt.spawn(async move { driver.handle(Event::Persisted { upto }) });
     }
 
     fn run_check(self: &Arc<Self>, run: RunId, what: Arc<Probe>, cancel: Arc<Signal>) {

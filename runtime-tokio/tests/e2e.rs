@@ -14,4 +14,15 @@ macro_rules! play {
     )*};
 }
 
-play!(register_and_discover, blocking_queries, survives_kill, reload, checks_run, bad_input, clear_start_errors, leave,);
+play!(
+    register_and_discover,
+    blocking_queries,
+    survives_kill,
+    reload,
+    checks_run,
+    bad_input,
+    clear_start_errors,
+    leave,
+    pool,
+    hostile_gossip,
+);

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use convoke_catalog::model::{Service, Status};
+use convoke_catalog::model::{Node, Service, Status};
 use convoke_catalog::{Instance, ServiceGroup};
 use convoke_dns::RecordType;
 use convoke_kit::Rng;
@@ -62,21 +62,26 @@ pub(super) enum Target<'v> {
 pub(super) fn target<'v>(instance: &'v Instance, rtype: RecordType) -> Option<Target<'v>> {
     let (service, node) = (&instance.service, &instance.node);
     if service.address.is_empty() {
-        let tagged = |tag: &str| node.tagged_addresses.as_ref()?.get(tag).map(|address| &**address);
-        return address(&node.address, tagged, rtype, true);
+        return node_address(node, rtype, || instance.ip);
     }
     let tagged = |tag: &str| service.tagged_addresses.get(tag).map(|tagged| &*tagged.address);
-    address(&service.address, tagged, rtype, false)
+    address(&service.address, || instance.ip, tagged, rtype, false)
 }
 
 /// Where a node is reached.
-pub(super) fn node_target(node: &convoke_catalog::model::Node, rtype: RecordType) -> Option<Target<'_>> {
-    let tagged = |tag: &str| node.tagged_addresses.as_ref()?.get(tag).map(|address| &**address);
-    address(&node.address, tagged, rtype, true)
+pub(super) fn node_target(node: &Node, rtype: RecordType) -> Option<Target<'_>> {
+    node_address(node, rtype, || parsed(&node.address))
 }
 
+fn node_address(node: &Node, rtype: RecordType, ip: impl Fn() -> Option<IpAddr>) -> Option<Target<'_>> {
+    let tagged = |tag: &str| node.tagged_addresses.as_ref()?.get(tag).map(|address| &**address);
+    address(&node.address, ip, tagged, rtype, true)
+}
+
+/// `ip` is what `plain` says, if that is an IP.
 fn address<'v>(
     plain: &'v str,
+    ip: impl Fn() -> Option<IpAddr>,
     tagged: impl Fn(&str) -> Option<&'v str>,
     rtype: RecordType,
     of_node: bool,
@@ -86,14 +91,18 @@ fn address<'v>(
         RecordType::AAAA => tagged("lan_ipv6"),
         _ => None,
     };
-    let text = by_family.filter(|text| !text.is_empty()).unwrap_or(plain);
-    if text.is_empty() {
-        return None;
+    let (text, ip) = match by_family.filter(|text| !text.is_empty()) {
+        Some(text) => (text, parsed(text)),
+        None => (plain, ip()),
+    };
+    match ip {
+        Some(ip) => Some(Target::Ip { ip, of_node }),
+        None => (!text.is_empty()).then_some(Target::Host(text)),
     }
-    Some(match text.parse::<IpAddr>() {
-        Ok(ip) => Target::Ip { ip: ip.to_canonical(), of_node },
-        Err(_) => Target::Host(text),
-    })
+}
+
+fn parsed(address: &str) -> Option<IpAddr> {
+    address.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 /// Whether a question of this type is answered with an address of that family. Besides A and AAAA these are ANY, and,

@@ -1,6 +1,6 @@
 //! Prepared queries: the instances one finds, answered like those of a service.
 
-use convoke_catalog::Scope;
+use convoke_catalog::{Scope, ServiceGroup};
 use convoke_config::duration;
 use convoke_dns::Rcode;
 
@@ -29,5 +29,33 @@ pub(super) fn answer(context: &mut Context<'_>, query: &Query, reply: &mut Reply
     };
     let mut picks = Picks::new();
     pick::pick_where(group, |instance| wanted.takes(instance), &mut context.rng, &mut picks);
+    if !wanted.near.is_empty() {
+        nearest_first(context, query, scope, &wanted.near, group, &mut picks);
+    }
     service::answer_with(context, query, reply, group, &picks, ttl);
+}
+
+/// Sorts by distance from a node, whose own instances come first even if nobody knows where it is. `_agent` is this node;
+/// `_ip` the one at the address that the client's resolver passed on, or else this one, too.
+fn nearest_first(
+    context: &Context<'_>,
+    query: &Query,
+    scope: Scope<'_>,
+    near: &str,
+    group: &ServiceGroup,
+    picks: &mut Picks,
+) {
+    let view = context.view;
+    let own = &*context.settings.node_name;
+    let near = match near {
+        "_agent" => own,
+        "_ip" => {
+            let at = query.subnet.and_then(|subnet| view.nodes_by_address(scope.partition, subnet.address).next());
+            at.map_or(own, |node| &*node.name)
+        }
+        named => named,
+    };
+    let node = |at: &u16| group.instances.get(usize::from(*at)).map_or("", |instance| &*instance.node.name);
+    view.sort_by_distance(scope.partition, near, picks, node);
+    picks.sort_by_key(|at| !node(at).eq_ignore_ascii_case(near));
 }

@@ -39,7 +39,7 @@ pub(super) struct Query {
     pub(super) rtype: RecordType,
     class: Class,
     pub(super) opt: Option<OptHeader>,
-    subnet: Option<ClientSubnet>,
+    pub(super) subnet: Option<ClientSubnet>,
     pub(super) transport: Transport,
 }
 

@@ -44,6 +44,8 @@ pub struct DnsSettings {
     /// Lower case.
     pub(super) datacenter: Box<str>,
     pub(super) partition: Box<str>,
+    /// Name of this agent's node.
+    pub(super) node_name: Box<str>,
     /// `node.<datacenter>.<domain>`, what node names of answers end with.
     pub(super) node_suffix: Name,
     /// `addr.<datacenter>.<domain>`.
@@ -110,6 +112,7 @@ impl DnsSettings {
                 "" => "default".into(),
                 partition => partition.to_ascii_lowercase().into_boxed_str(),
             },
+            node_name: config.node_name.as_str().into(),
             node_suffix,
             addr_suffix,
             service_suffix,

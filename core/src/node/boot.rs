@@ -11,11 +11,13 @@ use convoke_api::agent_view::Identity;
 use convoke_catalog::model::Status;
 use convoke_config::config::Config;
 use convoke_config::definition::CheckDefinition;
+use convoke_kit::Rng;
 
 use crate::checks::spec::{self, ScriptPolicy};
 use crate::local::persist::{self, Kept, TtlState};
 use crate::local::{Change, Local, Refusal, Unnamed, is_maintenance, rows};
 use crate::node::Node;
+use crate::node::gossip::{self, Gossip};
 use crate::recovery::{self, RecoveryError, Tables};
 use crate::store::Recovered;
 use crate::{identity, store};
@@ -44,6 +46,12 @@ pub enum StartError {
     /// Definitions in the configuration files are refused.
     #[error("{}", .0.join("; "))]
     Refused(Vec<String>),
+    /// No key where there should be one.
+    #[error("{0}")]
+    Keyring(String),
+    /// What the agent says of itself does not fit into a packet.
+    #[error("the agent cannot be told to others: {0}; shorten datacenter, segment or node id")]
+    Tags(#[from] convoke_swim::tags::TagsError),
 }
 
 /// What the files of an earlier run and the configuration make of a new node.
@@ -83,12 +91,14 @@ impl Node {
             );
         } else if !config.server {
             warnings.push(
-                "client agents are not supported in this version: nothing is forwarded to servers, and what is \
-                 registered here stays local; run with -server -bootstrap-expect=1, or -dev"
+                "this client agent is a member of the pool, but forwards nothing to servers in this version: what is \
+                 registered here stays local, and reads of the catalog and of keys find nothing"
                     .to_owned(),
             );
         }
-        Ok((Self::assemble(config, identity, tables, loaded, seed, wall), warnings))
+        let mut rng = Rng::new(seed);
+        let gossip = Gossip::new(&config, &identity, &recovered, wall, &mut rng, &mut warnings)?;
+        Ok((Self::assemble(config, identity, tables, loaded, gossip, rng, wall), warnings))
     }
 }
 
@@ -108,7 +118,8 @@ fn load(config: &Config, identity: &Identity, recovered: &Recovered, wall: Durat
     let mut services = Vec::new();
     let mut checks = Vec::new();
     let mut states = Vec::new();
-    for (path, content) in &recovered.files {
+    let of_pools = |path: &str| path.split('/').next() == Some(gossip::FOLDER);
+    for (path, content) in recovered.files.iter().filter(|(path, _)| !of_pools(path)) {
         match persist::read(path, content) {
             Ok(Kept::Service(service)) => services.push((path, service)),
             Ok(Kept::Check(check)) => checks.push((path, check)),

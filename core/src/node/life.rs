@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use convoke_api::response::Response;
-use convoke_kit::Out;
+use convoke_kit::{Out, Time};
 
 use crate::consensus;
 use crate::identity::MemberState;
@@ -13,28 +13,25 @@ use crate::node::{Action, Level, Node, Signal};
 
 impl Node {
     /// Takes a signal. The exit code tells whether the agent left gracefully (0) or was stopped (1), as Consul's does.
-    pub(super) fn signal(&mut self, signal: Signal, out: &mut Out<Action>) {
+    pub(super) fn signal(&mut self, now: Time, signal: Signal, out: &mut Out<Action>) {
         let (name, leaves) = match signal {
             Signal::Reload => return self.ask_reload(None, out),
             Signal::Interrupt => ("interrupt", !self.config.skip_leave_on_interrupt),
             Signal::Terminate => ("terminate", self.config.leave_on_terminate),
         };
+        if self.member == MemberState::Leaving {
+            // Somebody is in a hurry.
+            Self::log(out, Level::Info, format!("caught signal {name} while leaving: stopping at once"));
+            self.exit = Some(1);
+            return;
+        }
         let how = if leaves { "leaving gracefully" } else { "stopping without leaving" };
         Self::log(out, Level::Info, format!("caught signal {name}: {how}"));
         if leaves {
-            self.leave(out);
+            self.leave(now, None, out);
         } else {
             self.exit = Some(1);
         }
-    }
-
-    /// Leaves for good. The only server keeps its own node in the catalog, as Consul's last server does: nobody is
-    /// left to say otherwise, and it finds everything again when it returns.
-    pub(super) fn leave(&mut self, out: &mut Out<Action>) {
-        self.member = MemberState::Left;
-        self.refresh_members();
-        self.exit = Some(0);
-        Self::log(out, Level::Info, String::from("left the cluster"));
     }
 
     /// A write was not carried out. Registrations that depended on it are not safe, which their clients are told; a log

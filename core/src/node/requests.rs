@@ -46,6 +46,10 @@ impl Node {
         request: AgentRequest,
         out: &mut Out<Action>,
     ) -> Option<Response> {
+        if request == AgentRequest::Leave {
+            self.leave(now, Some(id), out);
+            return None;
+        }
         if self.member != MemberState::Alive {
             return Some(Response::text(500, "the agent is leaving the cluster; no changes are taken any more"));
         }
@@ -77,21 +81,18 @@ impl Node {
                 self.ask_reload(Some(id), out);
                 return None;
             }
-            AgentRequest::Leave => {
-                self.leave(out);
-                Ok(())
+            // Taken above.
+            AgentRequest::Leave => return None,
+            AgentRequest::FireEvent { event, pretty } => return Some(self.fire(&event, pretty)),
+            AgentRequest::Keys { op, local, pretty } => {
+                self.keys(id, &op, local, pretty);
+                return None;
             }
-            AgentRequest::FireEvent { .. } | AgentRequest::Keys { .. } => {
-                Err(Refusal::new(501, "gossip is not in this build of Convoke yet"))
+            AgentRequest::Join { address, wan } => {
+                self.join(now, id, address, wan, out);
+                return None;
             }
-            AgentRequest::Join { address, .. } => Err(Refusal::new(
-                500,
-                format!(
-                    "1 error occurred:\n\t* Failed to join {address}: joining other agents is not supported in this \
-                     version, this agent is alone\n\n"
-                ),
-            )),
-            AgentRequest::ForceLeave { node, .. } => self.force_leave(&node),
+            AgentRequest::ForceLeave { node, prune } => self.force_leave(&node, prune),
         };
         Some(match done {
             Ok(()) => Response::empty(200),
@@ -167,13 +168,5 @@ impl Node {
         }
         self.push(Work::Checks(checks::Event::Report { id: id.into(), status, output: output.into() }));
         Ok(())
-    }
-
-    fn force_leave(&mut self, node: &str) -> Result<(), Refusal> {
-        if *node == *self.identity.node_name {
-            // It is alive, and would refute it at once.
-            return Ok(());
-        }
-        Err(Refusal::new(500, format!("agent: No node found with name '{node}'")))
     }
 }

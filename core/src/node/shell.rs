@@ -12,10 +12,10 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use convoke_api::agent_view::{AgentView, Identity, Member};
+use convoke_api::agent_view::{AgentView, Identity};
 use convoke_api::effect::{Effect, Render};
 use convoke_api::response::Response;
-use convoke_catalog::model::{Node as NodeRow, Status};
+use convoke_catalog::model::{Node as NodeRow, Status, Str};
 use convoke_catalog::topic::Changes;
 use convoke_catalog::{Catalog, Reply};
 use convoke_config::config::Config;
@@ -26,14 +26,16 @@ use crate::consensus::{self, Refusal, Solo};
 use crate::identity::{self, MemberState};
 use crate::local::{self, Local, What, persist};
 use crate::node::boot::{Loaded, check_settings, remove};
+use crate::node::gossip::Gossip;
 use crate::node::mirrors::Mirrors;
 use crate::node::reload::Reload;
 use crate::node::writes::Writes;
-use crate::node::{Action, Event, Level, Published, RequestId};
+use crate::node::{Action, Event, Level, Pool, Published, RequestId};
 use crate::reconcile;
 use crate::recovery::Tables;
 use crate::store::Change;
 use crate::sync::{self, Subject, Sync};
+use convoke_swim as swim;
 
 /// More rounds than any chain of events between children has; beyond it, they talk in circles.
 const ROUNDS: usize = 200;
@@ -44,8 +46,12 @@ pub(super) enum Origin {
     Client { id: RequestId, render: Render },
     /// Anti-entropy.
     Sync(Subject),
-    /// The leader, of its members.
+    /// The leader, of itself.
     Reconcile,
+    /// The leader, of where members are. Refused or not, the next ones are not far.
+    Coordinates,
+    /// The leader, of another member.
+    Member(Str),
 }
 
 /// An event for a child.
@@ -56,6 +62,7 @@ pub(super) enum Work {
     Local(local::Change),
     Sync(sync::Event<'static>),
     Compare { full: bool },
+    Gossip { pool: Pool, command: swim::Command },
 }
 
 /// One agent: everything of it that is not IO.
@@ -69,10 +76,10 @@ pub struct Node {
     row: NodeRow,
     /// This agent is the only voter. Else there is no leader, and nothing can be committed.
     pub(super) leads: bool,
-    started: bool,
+    pub(super) started: bool,
     ready: bool,
 
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
     consensus: Solo<Origin>,
     pub(super) local: Local,
     pub(super) checks: Checks,
@@ -80,6 +87,7 @@ pub struct Node {
     pub(super) writes: Writes,
     pub(super) reload: Reload,
     pub(super) member: MemberState,
+    pub(super) gossip: Gossip,
 
     /// Events for children, in order.
     todo: Vec<Work>,
@@ -89,7 +97,6 @@ pub struct Node {
     /// What is told to children was on disk already.
     restoring: bool,
     mirrors: Mirrors,
-    members: Arc<Vec<Member>>,
     peers: Arc<Vec<SocketAddr>>,
     consensus_out: Out<consensus::Action<Origin>>,
     checks_out: Out<checks::Action>,
@@ -109,10 +116,10 @@ impl Node {
         identity: Identity,
         tables: Tables,
         loaded: Loaded,
-        seed: u64,
+        gossip: Gossip,
+        mut rng: Rng,
         wall: Duration,
     ) -> Self {
-        let mut rng = Rng::new(seed);
         let leads = identity::leads_alone(&config);
         let kept = !config.data_dir.is_empty();
         let durable = kept && !config.dev_mode;
@@ -132,12 +139,12 @@ impl Node {
             writes: Writes::new(kept),
             reload: Reload::default(),
             member: MemberState::Alive,
+            gossip,
             todo: loaded.changes.into_iter().map(Work::Local).collect(),
             void: loaded.void,
             torn: tables.torn > 0 && durable,
             restoring: false,
             mirrors: Mirrors::default(),
-            members: Arc::default(),
             peers: Arc::default(),
             consensus_out: Out::new(),
             checks_out: Out::new(),
@@ -153,11 +160,10 @@ impl Node {
         node
     }
 
-    /// Says anew who the members are.
+    /// Says anew who leads.
     pub(super) fn refresh_members(&mut self) {
         let address = identity::server_address(&self.config, &self.identity);
         let leader = address.filter(|_| self.leads && self.member == MemberState::Alive);
-        self.members = Arc::new(identity::members(&self.config, &self.identity, self.member));
         self.peers = Arc::new(leader.into_iter().collect());
         self.agent_changed = true;
     }
@@ -165,6 +171,7 @@ impl Node {
     /// What readers see now; later states come with [`Action::Publish`].
     #[must_use]
     pub fn published(&self) -> Arc<Published> {
+        let lan = self.gossip.shown_lan(self.member);
         Arc::new(Published {
             view: self.catalog.view(),
             agent: AgentView {
@@ -172,14 +179,15 @@ impl Node {
                 identity: Arc::clone(&self.identity),
                 services: self.local.services().clone(),
                 checks: self.local.checks().clone(),
-                members: Arc::clone(&self.members),
+                lan,
+                wan: self.gossip.shown_wan(self.member),
                 leader: self.peers.first().copied(),
                 peers: Arc::clone(&self.peers),
                 revision: self.local.revision(),
                 leaving: self.member != MemberState::Alive,
-                encrypted: [false; 2],
-                events: Arc::default(),
-                wan_coordinates: Arc::default(),
+                encrypted: Pool::ALL.map(|pool| self.gossip.encrypted(pool)),
+                events: Arc::clone(&self.gossip.events),
+                wan_coordinates: Arc::clone(&self.gossip.wan_coordinates),
             },
         })
     }
@@ -218,6 +226,7 @@ impl Node {
         self.push(Work::Checks(checks::Event::Settings(check_settings(&config))));
         self.push(Work::Sync(sync::Event::OutputInterval(config.check_update_interval)));
         self.config = config;
+        self.retag();
         self.refresh_members();
     }
 
@@ -234,8 +243,15 @@ impl Node {
         if core::mem::take(&mut self.torn) {
             self.todo.push(Work::Consensus(consensus::Event::Snapshot { tables: self.tables() }));
         }
-        if !self.leads {
-            self.ready = true;
+        if !self.leads && !self.gossip.joins_first() {
+            self.joined_first(out);
+        }
+        self.join_places(Time::ZERO, out);
+    }
+
+    /// An agent that does not lead is ready when it is a member.
+    pub(super) fn joined_first(&mut self, out: &mut Out<Action>) {
+        if !self.leads && !core::mem::replace(&mut self.ready, true) {
             out.push(Action::Ready);
         }
     }
@@ -253,6 +269,9 @@ impl Node {
         loop {
             if self.todo.is_empty() {
                 self.mirror(now);
+            }
+            if self.todo.is_empty() {
+                self.reconcile(now, out);
             }
             if self.todo.is_empty() {
                 break;
@@ -289,7 +308,7 @@ impl Node {
                 let mut actions = core::mem::take(&mut self.consensus_out);
                 self.consensus.handle(now, event, &mut actions);
                 for action in actions.drain_actions() {
-                    self.on_consensus(action, out);
+                    self.on_consensus(now, action, out);
                 }
                 self.consensus_out = actions;
             }
@@ -302,10 +321,11 @@ impl Node {
             Work::Sync(event) => self.with_sync(now, event),
             Work::Compare { full } => self.compare(now, full, out),
             Work::Local(change) => self.on_local(change, out),
+            Work::Gossip { pool, command } => self.gossip(now, pool, swim::Event::Command(command), out),
         }
     }
 
-    fn on_consensus(&mut self, action: consensus::Action<Origin>, out: &mut Out<Action>) {
+    fn on_consensus(&mut self, now: Time, action: consensus::Action<Origin>, out: &mut Out<Action>) {
         match action {
             consensus::Action::Append { index, bytes } => self.writes.log(index, Change::Append { bytes }, out),
             consensus::Action::Compact { snapshot, log } => {
@@ -319,13 +339,13 @@ impl Node {
                 let applied = self.catalog.apply(index, *command);
                 self.mirrors.catalog_changed(&applied.changes);
                 self.changes.merge(applied.changes);
-                self.committed(origin, &applied.reply, out);
+                self.committed(now, origin, &applied.reply, out);
             }
-            consensus::Action::Refused { origin, refusal } => self.refused(origin, &refusal, out),
+            consensus::Action::Refused { origin, refusal } => self.refused(now, origin, &refusal, out),
         }
     }
 
-    fn committed(&mut self, origin: Origin, reply: &Reply, out: &mut Out<Action>) {
+    fn committed(&mut self, now: Time, origin: Origin, reply: &Reply, out: &mut Out<Action>) {
         match origin {
             Origin::Client { id, render } => self.reply(id, render.response(reply)),
             Origin::Sync(subject) => {
@@ -335,6 +355,13 @@ impl Node {
                     Self::log(out, Level::Error, line);
                 }
                 self.push(Work::Sync(sync::Event::Applied { subject, refused }));
+            }
+            Origin::Coordinates => {}
+            Origin::Member(name) => {
+                if let Reply::Refused(why) = reply {
+                    Self::log(out, Level::Error, format!("the catalog refused member {name:?}: {why}"));
+                }
+                self.gossip.reconcile.over(now, &name, false);
             }
             Origin::Reconcile => {
                 if let Reply::Refused(why) = reply {
@@ -347,13 +374,15 @@ impl Node {
         }
     }
 
-    fn refused(&mut self, origin: Origin, refusal: &Refusal, out: &mut Out<Action>) {
+    fn refused(&mut self, now: Time, origin: Origin, refusal: &Refusal, out: &mut Out<Action>) {
         match origin {
             Origin::Client { id, .. } => {
                 let status = if *refusal == Refusal::Busy { 429 } else { 500 };
                 self.reply(id, Response::text(status, format!("{refusal}")));
             }
             Origin::Sync(subject) => self.push(Work::Sync(sync::Event::Applied { subject, refused: true })),
+            Origin::Coordinates => {}
+            Origin::Member(name) => self.gossip.reconcile.over(now, &name, *refusal == Refusal::Busy),
             Origin::Reconcile => Self::log(out, Level::Error, format!("the own node is not registered: {refusal}")),
         }
     }
@@ -517,10 +546,10 @@ impl Node {
 }
 
 impl Machine for Node {
-    type Event<'a> = Event;
+    type Event<'a> = Event<'a>;
     type Action = Action;
 
-    fn handle(&mut self, now: Time, event: Event, out: &mut Out<Action>) {
+    fn handle(&mut self, now: Time, event: Event<'_>, out: &mut Out<Action>) {
         if !self.started {
             self.handle_timeout(now, out);
         }
@@ -546,7 +575,9 @@ impl Machine for Node {
                 }
             }
             Event::PersistFailed { seq, error } => self.persist_failed(seq, error, out),
-            Event::Signal(signal) => self.signal(signal, out),
+            Event::Signal(signal) => self.signal(now, signal, out),
+            Event::Gossip { pool, event } => self.gossip(now, pool, event, out),
+            Event::Resolved { lookup, result } => self.resolved(now, lookup, result, out),
         }
         self.settle(now, out);
     }
@@ -563,6 +594,7 @@ impl Machine for Node {
         self.sync.handle_timeout(now, &mut actions);
         self.on_sync(&mut actions);
         self.sync_out = actions;
+        self.gossip_timeout(now, out);
         self.settle(now, out);
     }
 
@@ -571,6 +603,7 @@ impl Machine for Node {
             return Some(Deadline { at: Time::ZERO, reason: "start" });
         }
         let children = Deadline::earliest(self.checks.poll_timeout(), self.sync.poll_timeout());
+        let children = Deadline::earliest(children, self.gossip.poll_timeout(self.leads));
         Deadline::earliest(children, self.mirrors.deadline())
     }
 }

@@ -4,7 +4,7 @@
 //! * [`transport`]: the HTTP exchange each runtime offers.
 //! * `flags`, `help`, `command`: Go-style flags, help texts, what a command is.
 //! * `client`, `table`: asking an agent, laying out its answer.
-//! * one module per family of commands: [`agent`], `catalog`, `cluster`, `kv`, `local`, `maint`, `services`, `later`.
+//! * one module per family of commands: [`agent`], `catalog`, `cluster`, `gossip`, `kv`, `local`, `maint`, `services`, `later`.
 //!
 //! Exit codes: 0 done, 1 failed or misused, 2 `members` without a match, 127 no such command.
 
@@ -14,6 +14,7 @@ mod client;
 mod cluster;
 mod command;
 mod flags;
+mod gossip;
 mod help;
 mod io;
 mod kv;
@@ -49,6 +50,7 @@ fn commands() -> impl Iterator<Item = &'static Entry> {
         agent::COMMANDS,
         catalog::COMMANDS,
         cluster::COMMANDS,
+        gossip::COMMANDS,
         kv::COMMANDS,
         later::COMMANDS,
         local::COMMANDS,

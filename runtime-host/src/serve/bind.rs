@@ -26,7 +26,8 @@ impl BindError {
     fn new(what: &'static str, address: String, error: io::Error) -> Self {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => {
-                "; another process has this port: stop it, or choose another port in `ports` (-http-port, -dns-port)"
+                "; another process has this port: stop it, or choose another port in `ports` (-http-port, -dns-port, \
+                 -serf-lan-port, -serf-wan-port)"
             }
             io::ErrorKind::PermissionDenied => {
                 "; ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or choose a higher port"

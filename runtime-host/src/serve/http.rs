@@ -29,6 +29,8 @@ use crate::driver::Driver;
 use crate::logging::{self, Log};
 use crate::metrics::Metrics;
 use crate::rt::{Listener, Runtime, Stream};
+use crate::serve::again::again;
+use crate::serve::gossip;
 
 /// Largest body taken at all; the handlers have tighter limits of their own (`kv_max_value_size`).
 const MAX_BODY: usize = 16 << 20;
@@ -127,11 +129,11 @@ async fn connection<R: Runtime, S: Stream>(admitted: Admitted<R>, stream: S, pee
         async move { Ok::<_, Infallible>(respond(&server, request, peer.map(|p| p.ip())).await) }
     });
     // An error here is the client's: it went away, or did not speak HTTP (hyper has answered 400 then).
-    let _ = http1::Builder::new()
+    let served = http1::Builder::new()
         .timer(Timer(server.driver.runtime().clone()))
         .header_read_timeout(IDLE)
-        .serve_connection(stream, service)
-        .await;
+        .serve_connection(stream, service);
+    let _ = again(served).await;
 }
 
 async fn respond<R: Runtime>(
@@ -194,6 +196,7 @@ async fn answer<R: Runtime>(server: &Arc<Server<R>>, request: &Request<'_>, star
                 return plain(response);
             }
             Outcome::Metrics { prometheus, pretty } => {
+                gossip::measure(&server.driver);
                 let hostname = (!snapshot.agent.config.telemetry.disable_hostname)
                     .then_some(snapshot.agent.identity.node_name.as_str());
                 let mut response = server.metrics.render(prometheus, pretty, hostname);

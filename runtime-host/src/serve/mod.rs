@@ -1,11 +1,13 @@
 //! The server loops, written once over [`crate::rt::Runtime`].
 //!
 //! * [`http`]: HTTP framing by hyper around the pure handlers. * [`dns`]: DNS over UDP and TCP, and recursion.
-//! * `batch`: many datagrams in one system call. * `recurse`: upstream servers.
+//! * `batch`: many datagrams in one system call. * `recurse`: upstream servers. * `again`: fewer switches of threads.
 //! * [`bind`]: sockets, with errors that say what to do.
 
+mod again;
 mod batch;
 pub mod bind;
 pub mod dns;
+pub mod gossip;
 pub mod http;
 mod recurse;

@@ -1,16 +1,15 @@
 //! What the agent publishes of itself for the handlers to read.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use convoke_catalog::Table;
 use convoke_catalog::model::{Check, Service, Str};
 use convoke_config::config::Config;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
-use convoke_swim::Coordinate;
+use convoke_swim::{Coordinate, Members, Profile, State, Tags};
 
 /// The agent's own state at one moment. Immutable; a new one is published after every change.
 #[derive(Clone, Debug)]
@@ -23,8 +22,10 @@ pub struct AgentView {
     pub services: Table<Str, Arc<LocalService>>,
     /// Checks registered with this agent, by id.
     pub checks: Table<Str, Arc<LocalCheck>>,
-    /// Members of the pool as this agent sees them; itself first.
-    pub members: Arc<Vec<Member>>,
+    /// The pool inside the datacenter.
+    pub lan: Pool,
+    /// The pool between datacenters; servers only, and only where its port is on.
+    pub wan: Option<Pool>,
     /// Raft address of the leader; `None` while there is none.
     pub leader: Option<SocketAddr>,
     /// Raft addresses of the servers.
@@ -100,17 +101,144 @@ pub struct LocalCheck {
     pub from_file: bool,
 }
 
-/// A member of the gossip pool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Node name.
-    pub name: String,
-    /// Address without port.
-    pub address: String,
-    /// Gossip port.
-    pub port: u16,
+/// A gossip pool as this agent sees it. Cheap to clone, however many members there are.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// What the agent says of itself there.
+    pub own: Arc<Profile>,
+    /// Of the agent itself; it is the only one who knows that it is leaving.
+    pub status: Status,
+    /// Everybody who is known; the agent itself may be among them, or not yet.
+    pub members: Members,
+    /// How ill the agent believes itself to be; 0 is well.
+    pub health_score: u32,
+    /// Where the agent is; `None` without network coordinates.
+    pub coordinate: Option<Coordinate>,
+    /// Lamport time of the next user event.
+    pub event_time: u64,
+    /// Coordinates of others thrown away because they made no sense.
+    pub coordinate_resets: u64,
+    /// Broadcasts that wait.
+    pub broadcasts: usize,
+}
+
+/// State of a member, as Serf counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Up.
+    Alive = 1,
+    /// On its way out.
+    Leaving = 2,
+    /// Gone on purpose.
+    Left = 3,
+    /// It does not answer.
+    Failed = 4,
+}
+
+/// A member of a pool, for users.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// What it says of itself.
+    pub profile: &'a Arc<Profile>,
+    /// What is believed of it.
+    pub status: Status,
+}
+
+impl<'a> Member<'a> {
+    /// Unique in its pool.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.profile.name()
+    }
+
+    /// Where it takes gossip, without the port.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.profile.address().ip()
+    }
+
+    /// Its gossip port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.profile.address().port()
+    }
+
     /// Serf tags.
-    pub tags: BTreeMap<String, String>,
-    /// 1 alive, 2 leaving, 3 left, 4 failed.
-    pub status: u8,
+    #[must_use]
+    pub fn tags(&self) -> &'a Tags {
+        self.profile.tags()
+    }
+
+    /// It says that it is a server.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.tags().get("role") == Some("consul")
+    }
+}
+
+impl Pool {
+    /// One who is alone, and alive.
+    #[must_use]
+    pub fn alone(own: Profile) -> Self {
+        Self {
+            own: Arc::new(own),
+            status: Status::Alive,
+            members: Members::default(),
+            health_score: 0,
+            coordinate: None,
+            event_time: 1,
+            coordinate_resets: 0,
+            broadcasts: 0,
+        }
+    }
+
+    /// The agent itself.
+    #[must_use]
+    pub const fn own(&self) -> Member<'_> {
+        Member { profile: &self.own, status: self.status }
+    }
+
+    /// All members, the agent itself first, the others in no particular but a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = Member<'_>> {
+        let others = self.members.iter().filter(|member| member.profile.name() != self.own.name());
+        core::iter::once(self.own()).chain(others.map(|member| shown(&member)))
+    }
+
+    /// One by name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Member<'_>> {
+        if name == self.own.name() { Some(self.own()) } else { self.members.get(name).map(|member| shown(&member)) }
+    }
+
+    /// How many members are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len() + usize::from(self.members.get(self.own.name()).is_none())
+    }
+
+    /// Never: the agent itself is always there.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// How many are in this state.
+    #[must_use]
+    pub fn count(&self, status: Status) -> usize {
+        self.iter().filter(|member| member.status == status).count()
+    }
+
+    /// Servers that are up, the agent itself included if it is one.
+    pub fn servers(&self) -> impl Iterator<Item = Member<'_>> {
+        self.iter().filter(|member| member.status == Status::Alive && member.is_server())
+    }
+}
+
+const fn shown<'a>(member: &convoke_swim::Member<'a>) -> Member<'a> {
+    let status = match member.state {
+        State::Alive | State::Suspect => Status::Alive,
+        State::Left => Status::Left,
+        State::Failed => Status::Failed,
+    };
+    Member { profile: member.profile, status }
 }

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use convoke_catalog::group::ServiceGroup;
+use convoke_catalog::group::{Instance, ServiceGroup};
 use convoke_catalog::model::{Node, Service, Str};
 use convoke_catalog::topic::Topic;
 
@@ -86,10 +86,11 @@ pub(crate) fn nodes(call: &Call<'_>) -> Answer {
     let meta = NodeMeta::of(call.params);
     let mut json = call.json(ROW);
     json.open_array();
-    for node in call.ctx.view.nodes(&read.partition) {
-        if meta.has(node) && filter.keeps(&**node) {
-            json.item().node(node);
-        }
+    let fits = |node: &&Arc<Node>| meta.has(node) && filter.keeps(&***node);
+    let mut nodes: Vec<_> = call.ctx.view.nodes(&read.partition).filter(fits).collect();
+    call.sort_near(&read, &mut nodes, |node| &node.name);
+    for node in nodes {
+        json.item().node(node);
     }
     json.close_array();
     call.found(&read, index, Meta::Consistency, json)
@@ -178,11 +179,14 @@ fn instances(
     let all = group.map_or(&[][..], |group| &group.instances);
     let mut json = call.json(ROW * all.len() + 4);
     json.open_array();
-    for instance in all {
+    let fits = |instance: &&Instance| {
         let row = ServiceNode { node: &instance.node, service: &instance.service };
-        if tags.on(&instance.service) && node_meta.has(&instance.node) && filter.keeps(&row) {
-            json.item().service_node(&instance.node, &instance.service, read.show());
-        }
+        tags.on(&instance.service) && node_meta.has(&instance.node) && filter.keeps(&row)
+    };
+    let mut found: Vec<&Instance> = all.iter().filter(fits).collect();
+    call.sort_near(read, &mut found, |instance| &instance.node.name);
+    for instance in found {
+        json.item().service_node(&instance.node, &instance.service, read.show());
     }
     json.close_array();
     call.found(read, index, meta, json)

@@ -55,7 +55,8 @@ impl<'v> Members<'v> {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+/// What JSON calls a value.
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",

@@ -141,7 +141,7 @@ pub enum AgentRequest {
     Keys {
         /// What to do with the keyrings of both pools.
         op: KeyOp,
-        /// Ask nobody but this agent.
+        /// Leave the pool between datacenters alone: only that of this datacenter is asked.
         local: bool,
         /// Indented JSON.
         pretty: bool,

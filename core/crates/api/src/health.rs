@@ -1,8 +1,9 @@
 //! `/v1/health/...`
 
 use alloc::vec;
+use alloc::vec::Vec;
 
-use convoke_catalog::group::ServiceGroup;
+use convoke_catalog::group::{Instance, ServiceGroup};
 use convoke_catalog::model::{Check, Status};
 use convoke_catalog::topic::Topic;
 
@@ -65,11 +66,14 @@ fn instances(
     let all = group.map_or(&[][..], |group| &group.instances);
     let mut json = call.json(2 * ROW * all.len() + 4);
     json.open_array();
-    for instance in all {
-        let fit = !passing || instance.status == Status::Passing;
-        if fit && tags.on(&instance.service) && meta.has(&instance.node) && filter.keeps(instance) {
-            json.item().instance(instance, read.show());
-        }
+    let fits = |instance: &&Instance| {
+        let healthy = !passing || instance.status == Status::Passing;
+        healthy && tags.on(&instance.service) && meta.has(&instance.node) && filter.keeps(*instance)
+    };
+    let mut found: Vec<&Instance> = all.iter().filter(fits).collect();
+    call.sort_near(read, &mut found, |instance| &instance.node.name);
+    for instance in found {
+        json.item().instance(instance, read.show());
     }
     json.close_array();
     call.found(read, index, Meta::Cacheable, json)
@@ -123,10 +127,10 @@ fn list<'v>(call: &Call<'_>, read: &ReadOptions<'_>, topic: Topic, checks: impl 
     };
     let mut json = call.json(ROW);
     json.open_array();
-    for check in checks {
-        if on_node(check) && filter.keeps(check) {
-            json.item().check(check, read.show());
-        }
+    let mut found: Vec<&Check> = checks.filter(|check| on_node(check) && filter.keeps(*check)).collect();
+    call.sort_near(read, &mut found, |check| &check.node);
+    for check in found {
+        json.item().check(check, read.show());
     }
     json.close_array();
     call.found(read, index, Meta::Consistency, json)

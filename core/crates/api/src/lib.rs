@@ -9,7 +9,7 @@
 //! * `route`, `routes`: from method and path to a handler. * [`query`], [`percent`]: parameters. * `call`: one request,
 //!   blocking queries, headers. * `decode`: bodies. * [`json`]: answers. * `filter`: `?filter=`.
 //!
-//! The handlers, by path: `agent`, `catalog`, `register`, [`event`], `health`, [`keyring`], `kv`, `txn`, `prepared`, `status`, `ui`, and `later`
+//! The handlers, by path: `agent`, `catalog`, [`coordinate`], `register`, [`event`], `health`, [`keyring`], `kv`, `txn`, `prepared`, `status`, `ui`, and `later`
 //! for what is not in this build.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -29,6 +29,7 @@ mod agent;
 pub mod agent_view;
 mod call;
 mod catalog;
+pub mod coordinate;
 mod decode;
 pub mod effect;
 pub mod event;

@@ -154,7 +154,7 @@ fn check(query: &mut PreparedQuery, nearest: i64) -> Result<(), Response> {
 
 /// A random UUID (RFC 9562, 5.4) from the seed, which is another one for every request; the log index tells apart what
 /// has the same seed all the same. The tables refuse an id that is taken.
-fn new_id(seed: u64, index: u64) -> u128 {
+pub(crate) fn new_id(seed: u64, index: u64) -> u128 {
     let mut rng = Rng::new(seed ^ index.rotate_left(32));
     let bits = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
     let version = bits & !(0xf << 76) | 0x4 << 76;
@@ -190,7 +190,7 @@ fn run(call: &Call<'_>, name: &str) -> Answer {
     let mut nodes: Vec<&Instance> = execute(call.ctx.view, read.scope(), &query.service).collect();
     Rng::new(call.ctx.seed).shuffle(&mut nodes);
     let near = call.params.get("near").filter(|near| !near.is_empty());
-    put_first(call, near.as_deref().unwrap_or(&query.service.near), &mut nodes);
+    nearest_first(call, &read, near.as_deref().unwrap_or(&query.service.near), &mut nodes);
     if let Some(limit) = limit {
         nodes.truncate(limit);
     }
@@ -219,11 +219,12 @@ fn resolve(call: &Call<'_>, name: &str) -> Result<Arc<PreparedQuery>, Response> 
     call.ctx.view.resolve_query(name, "").map_err(refused)?.ok_or_else(absent)
 }
 
-/// The instances on the node that is asked from come first; nothing is known about the distance of the others.
-fn put_first(call: &Call<'_>, near: &str, nodes: &mut [&Instance]) {
-    let own = &call.ctx.agent.identity.node_name;
-    let near = if near == "_agent" { own } else { near };
+/// Sorts by distance from a node, whose own instances come first even if nobody knows where it is. `_ip` is the node at
+/// the address of who asks.
+fn nearest_first(call: &Call<'_>, read: &ReadOptions<'_>, near: &str, nodes: &mut [&Instance]) {
+    let near = if near == "_ip" { call.asking_node(read) } else { call.named(near) };
     if !near.is_empty() {
+        call.ctx.view.sort_by_distance(&read.partition, near, nodes, |instance| &instance.node.name);
         nodes.sort_by_key(|instance| !instance.node.name.eq_ignore_ascii_case(near));
     }
 }

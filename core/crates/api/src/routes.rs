@@ -1,7 +1,7 @@
 //! Every path there is. Sorted, which a test checks.
 
 use crate::route::Route;
-use crate::{agent, catalog, health, kv, later, prepared, register, status, txn, ui};
+use crate::{agent, catalog, coordinate, event, health, keyring, kv, later, prepared, register, status, txn, ui};
 
 /// See [`Route`].
 pub(crate) static ROUTES: &[Route] = &[
@@ -84,13 +84,13 @@ pub(crate) static ROUTES: &[Route] = &[
     Route { pattern: "/v1/connect/intentions/check", methods: "GET", handler: later::mesh },
     Route { pattern: "/v1/connect/intentions/exact", methods: "GET,PUT,DELETE", handler: later::mesh },
     Route { pattern: "/v1/connect/intentions/match", methods: "GET", handler: later::mesh },
-    Route { pattern: "/v1/coordinate/datacenters", methods: "GET", handler: later::coordinate_datacenters },
-    Route { pattern: "/v1/coordinate/node/", methods: "GET", handler: later::coordinate_node },
-    Route { pattern: "/v1/coordinate/nodes", methods: "GET", handler: later::coordinate_nodes },
-    Route { pattern: "/v1/coordinate/update", methods: "PUT", handler: later::coordinate_update },
+    Route { pattern: "/v1/coordinate/datacenters", methods: "GET", handler: coordinate::datacenters },
+    Route { pattern: "/v1/coordinate/node/", methods: "GET", handler: coordinate::node },
+    Route { pattern: "/v1/coordinate/nodes", methods: "GET", handler: coordinate::nodes },
+    Route { pattern: "/v1/coordinate/update", methods: "PUT", handler: coordinate::update },
     Route { pattern: "/v1/discovery-chain/", methods: "GET,POST", handler: later::mesh },
-    Route { pattern: "/v1/event/fire/", methods: "PUT", handler: later::events },
-    Route { pattern: "/v1/event/list", methods: "GET", handler: later::events },
+    Route { pattern: "/v1/event/fire/", methods: "PUT", handler: event::fire },
+    Route { pattern: "/v1/event/list", methods: "GET", handler: event::list },
     Route { pattern: "/v1/health/checks/", methods: "GET", handler: health::checks },
     Route { pattern: "/v1/health/connect/", methods: "GET", handler: health::connect },
     Route { pattern: "/v1/health/ingress/", methods: "GET", handler: health::ingress },
@@ -108,7 +108,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route { pattern: "/v1/kv/", methods: "GET,PUT,DELETE", handler: kv::kv },
     Route { pattern: "/v1/operator/autopilot/configuration", methods: "GET,PUT", handler: later::operator },
     Route { pattern: "/v1/operator/autopilot/health", methods: "GET", handler: later::operator },
-    Route { pattern: "/v1/operator/keyring", methods: "GET,POST,PUT,DELETE", handler: later::operator },
+    Route { pattern: "/v1/operator/keyring", methods: "GET,POST,PUT,DELETE", handler: keyring::keyring },
     Route { pattern: "/v1/operator/raft/configuration", methods: "GET", handler: later::operator },
     Route { pattern: "/v1/operator/raft/peer", methods: "DELETE", handler: later::operator },
     Route { pattern: "/v1/query", methods: "GET,POST", handler: prepared::general },

@@ -251,3 +251,26 @@ fn long_outputs_are_left_to_the_node_to_cut() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn members_by_filter() {
+    let mut world = World::default();
+    for (filter, found) in [
+        ("Name==n1", 1),
+        ("Name==other", 0),
+        ("Tags.role==consul%20and%20Status==1", 1),
+        ("Tags.role==node", 0),
+        ("Tags.absent==x", 0),
+        ("role%20in%20Tags", 1),
+        ("Addr%20matches%20%22%5E127%22", 1),
+        ("Port!=8301", 0),
+        ("ProtocolCur==2%20and%20DelegateMax==5", 1),
+    ] {
+        let got = world.get(&format!("/v1/agent/members?filter={filter}"));
+        assert_eq!(got.json().as_array().map(Vec::len), Some(found), "{filter}: {}", got.body);
+    }
+    assert_eq!(world.get("/v1/agent/members?wan=1&filter=Name==n1.dc1").json()[0]["Port"], 8302);
+    let got = world.get("/v1/agent/members?filter=Bogus==1");
+    assert_eq!(got.status, 500);
+    assert!(got.body.starts_with("Failed to create boolean expression evaluator: "), "{}", got.body);
+}

@@ -181,7 +181,9 @@ fn blocking_queries() {
 #[test]
 fn what_is_not_in_this_build_says_so() {
     let mut world = World::default();
-    for (method, path) in [("PUT", "/v1/session/create"), ("GET", "/v1/snapshot"), ("GET", "/v1/operator/keyring")] {
+    for (method, path) in
+        [("PUT", "/v1/session/create"), ("GET", "/v1/snapshot"), ("GET", "/v1/operator/raft/configuration")]
+    {
         let got = world.ask(method, path, "");
         assert_eq!(got.status, 501, "{path}");
         assert!(got.body.ends_with("are not in this build of Convoke yet"), "{}", got.body);
@@ -220,6 +222,11 @@ fn paths() -> impl Strategy<Value = String> {
             "/v1/internal/ui/nodes",
             "/v1/agent/members",
             "/v1/agent/monitor",
+            "/v1/event/fire/",
+            "/v1/event/list",
+            "/v1/coordinate/node/",
+            "/v1/coordinate/update",
+            "/v1/operator/keyring",
             "/ui/",
             "",
         ][..],
@@ -253,6 +260,11 @@ fn queries() -> impl Strategy<Value = String> {
             "format=",
             "acquire=",
             "near=",
+            "near=_agent",
+            "segment=",
+            "service=",
+            "relay-factor=",
+            "local-only=",
             "&",
             "filter=Node==a",
             "filter=Checks.Status==passing",
@@ -267,7 +279,7 @@ fn queries() -> impl Strategy<Value = String> {
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..64),
-        r#"\{("(Node|Name|Service|Check|Checks|Meta|Tags|Port|id|TTL|Status)":("x"|1|null|\{\}|\[\]|\{"ID":"x"\}|-1),?){0,4}\}"#
+        r#"\{("(Node|Name|Service|Check|Checks|Meta|Tags|Port|id|TTL|Status|Key|Coord)":("x"|1|null|\{\}|\[\]|\{"ID":"x"\}|-1),?){0,4}\}"#
             .prop_map(String::into_bytes),
     ]
 }

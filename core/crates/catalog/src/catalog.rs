@@ -12,7 +12,7 @@ use crate::model::{Str, Tenancy};
 use crate::state::State;
 use crate::topic::{Changes, Topic};
 use crate::view::View;
-use crate::{kv, queries, register, txn};
+use crate::{coordinate, kv, queries, register, txn};
 
 /// The tables and their only writer.
 ///
@@ -87,6 +87,7 @@ impl Catalog {
                 self.interner.transaction(&mut ops);
                 txn::apply(state, &mut write, ops)
             }
+            Command::Coordinates(updates) => coordinate::update(state, &mut write, &updates),
         };
         write.settle_listings(state);
         Applied { reply, changes: write.changes }

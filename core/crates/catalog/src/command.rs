@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::coordinate::CoordinateUpdate;
 use crate::model::{Check, Node, Service, Str, Tenancy};
 use crate::queries::PreparedQuery;
 use crate::txn::{TxnOp, TxnOutcome};
@@ -37,6 +38,8 @@ pub enum Command {
     },
     /// Operations that are done together, or not at all.
     Txn(Vec<TxnOp>),
+    /// Where nodes are now. All of them or, if one is no place at all, none.
+    Coordinates(Vec<CoordinateUpdate>),
 }
 
 /// See [`Command::Register`]. Row indexes in it are ignored.

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
+use core::net::IpAddr;
 
 use crate::model::{Check, Node, Service, Status, Str};
 use crate::name::fold;
@@ -19,6 +20,20 @@ pub struct Instance {
     /// The worst of `checks`; passing if there are none. States beyond the three known ones rank between passing and
     /// warning: not fit for `only_passing`, and neither critical nor of warning weight.
     pub status: Status,
+    /// The address of the service or, if it has none of its own, of the node, where that is an IP: read once, not by
+    /// every DNS answer. An IPv4 address in IPv6 clothes is the IPv4 address.
+    pub ip: Option<IpAddr>,
+}
+
+impl Instance {
+    /// Joins the rows.
+    #[must_use]
+    pub fn new(node: Arc<Node>, service: Arc<Service>, checks: Arc<[Arc<Check>]>) -> Self {
+        let status = worst(checks.iter().map(|check| &check.status));
+        let address = if service.address.is_empty() { &node.address } else { &service.address };
+        let ip = address.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        Self { node, service, checks, status, ip }
+    }
 }
 
 /// All instances of a service, or all that speak the mesh protocol for a destination.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::catalog::Write;
-use crate::group::{Instance, ServiceGroup, ServiceName, worst};
+use crate::group::{Instance, ServiceGroup, ServiceName};
 use crate::model::{Check, Node, Service, Str, Tenancy};
 use crate::name::{fold, fold_shared};
 use crate::rows::NodeWriter;
@@ -213,14 +213,10 @@ fn instance(partition: &Partition, namespace: &str, node: &str, id: &str) -> Opt
     let local = partition.local(namespace, node)?;
     let service = local.service(id)?;
     let default = if namespace == DEFAULT { None } else { partition.local(DEFAULT, node) };
-    let of_node = |check: &&Arc<Check>| check.service_id.is_empty();
-    let of_default = default.map_or(&[][..], |local| &local.checks).iter().filter(of_node);
-    let of_service =
-        local.checks.iter().filter(|check| !check.service_id.is_empty() && *fold(&check.service_id) == *id);
-    let checks: Arc<[Arc<Check>]> =
-        of_default.chain(local.checks.iter().filter(of_node)).chain(of_service).cloned().collect();
-    let status = worst(checks.iter().map(|check| &check.status));
-    Some(Instance { node: Arc::clone(row), service: Arc::clone(service), checks, status })
+    let of_default = default.map_or(&[][..], |local| local.checks_of(""));
+    let checks = of_default.iter().chain(local.checks_of("")).chain(local.checks_of(id));
+    let checks: Arc<[Arc<Check>]> = checks.cloned().collect();
+    Some(Instance::new(Arc::clone(row), Arc::clone(service), checks))
 }
 
 /// Every instance of a partition joined from scratch, in order: what [`NodeWriter::join`] keeps up to date.

@@ -8,6 +8,7 @@
 //! * [`topic`]: what a read depends on; change indexes and wake-ups speak of these.
 //! * [`name`]: names are compared without case.
 //! * [`txn`]: several changes in one. * [`queries`]: prepared queries, stored and executed.
+//! * [`coordinate`]: where nodes are in the network, and who is near. * [`regexp`]: expressions of users.
 //! * [`snapshot`]: the whole of it as plain rows.
 //! * [`watch`]: who waits for what.
 //! * [`table`]: the persistent map behind it all, which the agent's own tables use, too.
@@ -18,6 +19,7 @@ extern crate alloc;
 
 pub mod catalog;
 pub mod command;
+pub mod coordinate;
 pub mod group;
 mod intern;
 mod join;
@@ -25,6 +27,7 @@ mod kv;
 pub mod model;
 pub mod name;
 pub mod queries;
+pub mod regexp;
 mod register;
 mod rows;
 pub mod snapshot;
@@ -38,6 +41,7 @@ pub mod watch;
 
 pub use catalog::{Applied, Catalog};
 pub use command::{Command, Reply};
+pub use coordinate::Coordinate;
 pub use group::{Instance, ServiceGroup, ServiceName};
 pub use name::Scope;
 pub use snapshot::Snapshot;

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::catalog::Write;
+use crate::coordinate;
 use crate::join::Touched;
 use crate::model::{Check, Indexes, Node, Service, Status, Str, Tenancy};
 use crate::name::{fold, fold_shared};
@@ -122,7 +123,7 @@ impl<'a> NodeWriter<'a> {
     pub(crate) fn remove_service(&mut self, namespace: &Str, id: &str) {
         let Some(local) = self.partition.local(namespace, &self.node) else { return };
         let Some(service) = local.service(id).cloned() else { return };
-        for check in local.checks_of(id) {
+        for check in local.checks_of(id).to_vec() {
             self.remove_check(namespace, &fold(&check.id));
         }
         let index = self.write.index;
@@ -147,11 +148,7 @@ impl<'a> NodeWriter<'a> {
         let Some(check) = local.check(id).cloned() else { return };
         let gone = self.partition.nodes_gone;
         self.namespace(namespace, |space, node| {
-            space.local(node, gone, |local| {
-                if let Ok(at) = local.check_position(id) {
-                    local.checks.remove(at);
-                }
-            });
+            space.local(node, gone, |local| local.remove_check(id));
             space.note_failing(node, &fold_shared(&check.id), None);
         });
         self.check_changed(&check, &[&check.status]);
@@ -177,6 +174,7 @@ impl<'a> NodeWriter<'a> {
         self.partition.nodes.remove(&*self.node);
         self.partition.nodes_gone = self.write.index;
         self.node_changed();
+        coordinate::forget(self.partition, self.write, &self.space, &self.node);
     }
 
     /// Ends the change.
@@ -206,10 +204,7 @@ impl NodeWriter<'_> {
         let check = Arc::new(check);
         let gone = self.partition.nodes_gone;
         self.namespace(&tenancy.namespace, |space, node| {
-            space.local(node, gone, |local| {
-                let at = local.check_position(&id);
-                put(&mut local.checks, at, Arc::clone(&check));
-            });
+            space.local(node, gone, |local| local.put_check(&id, Arc::clone(&check)));
             space.note_failing(node, &id, Some(&check.status));
         });
         match before {
@@ -236,7 +231,7 @@ impl NodeWriter<'_> {
     /// A service has another name now: its checks follow.
     fn rename_checks(&mut self, namespace: &Str, id: &str, service: &Service) {
         let Some(local) = self.partition.local(namespace, &self.node) else { return };
-        for check in local.checks_of(id) {
+        for check in local.checks_of(id).to_vec() {
             self.store_check(Check {
                 service_name: Arc::clone(&service.name),
                 service_tags: service.tags.clone(),

@@ -5,12 +5,16 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
 use core::net::IpAddr;
 
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::catalog::Catalog;
+use crate::coordinate::NodeCoordinate;
 use crate::group::ServiceGroup;
 use crate::intern::Interner;
 use crate::join::join_all;
@@ -20,8 +24,8 @@ use crate::queries::PreparedQuery;
 use crate::state::{Local, Namespace, Partition, State};
 use crate::table::Table;
 
-/// Everything a [`Catalog`] holds. Encoded with postcard: fields are only ever added at the end, behind a version in
-/// the envelope around it.
+/// Everything a [`Catalog`] holds. Encoded with postcard: fields are only ever added at the end, as [`Added`], so that
+/// what older versions wrote still imports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Log index of the last command in it.
@@ -29,6 +33,7 @@ pub struct Snapshot {
     partitions: Vec<PartitionRows>,
     queries: Vec<Arc<PreparedQuery>>,
     queries_index: u64,
+    coordinates: Added<Vec<CoordinateRows>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,13 +79,18 @@ struct GroupIndexes {
     checks_index: u64,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CoordinateRows {
+    partition: Str,
+    nodes: Vec<(Str, Vec<NodeCoordinate>)>,
+    index: u64,
+}
+
 /// Why a snapshot cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ImportError {
-    /// Services or checks of a node that is not in it.
-    #[error(
-        "the snapshot is damaged: it holds services or checks of node {node:?} but not the node; use another snapshot"
-    )]
+    /// Services, checks or coordinates of a node that is not in it.
+    #[error("the snapshot is damaged: it holds something of node {node:?} but not the node; use another snapshot")]
     NodeMissing {
         /// Folded name of the node.
         node: Str,
@@ -88,6 +98,38 @@ pub enum ImportError {
     /// A service without change index, or a change index without service.
     #[error("the snapshot is damaged: its services and their change indexes do not match; use another snapshot")]
     GroupsDiffer,
+}
+
+/// A field that snapshots of older versions end before: empty then. A mark in front of it tells that from a snapshot
+/// that is damaged inside it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Added<T>(T);
+
+impl<T: Serialize> Serialize for Added<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (1_u8, &self.0).serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Added<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Marked<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Marked<T> {
+            type Value = Added<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mark and a field")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                match seq.next_element::<u8>() {
+                    Ok(Some(_)) => Ok(Added(seq.next_element()?.unwrap_or_default())),
+                    Ok(None) | Err(_) => Ok(Added(T::default())),
+                }
+            }
+        }
+        deserializer.deserialize_tuple(2, Marked(PhantomData))
+    }
 }
 
 impl Catalog {
@@ -101,11 +143,18 @@ impl Catalog {
             nodes_gone: partition.nodes_gone,
             namespaces: partition.namespaces.iter().map(|(name, space)| export_namespace(name, space)).collect(),
         });
+        let coordinates = self.state.partitions.iter().filter(|(_, partition)| partition.coordinates_index > 0);
+        let coordinates = coordinates.map(|(name, partition)| CoordinateRows {
+            partition: Arc::clone(name),
+            nodes: partition.coordinates.iter().map(|(node, rows)| (Arc::clone(node), rows.to_vec())).collect(),
+            index: partition.coordinates_index,
+        });
         Snapshot {
             index: self.state.index,
             partitions: partitions.collect(),
             queries: self.state.queries.rows.values().cloned().collect(),
             queries_index: self.state.queries.index,
+            coordinates: Added(coordinates.collect()),
         }
     }
 
@@ -124,6 +173,9 @@ impl Catalog {
             state.queries.put(fold_shared(&query.id), query);
         }
         state.queries.index = snapshot.queries_index;
+        for rows in snapshot.coordinates.0 {
+            state.partition(&rows.partition, |partition| import_coordinates(partition, rows.nodes, rows.index))?;
+        }
         Ok(Self { state: Arc::new(state), interner })
     }
 }
@@ -190,6 +242,21 @@ fn import_partition(rows: PartitionRows, interner: &mut Interner) -> Result<Part
     Ok(partition)
 }
 
+fn import_coordinates(
+    partition: &mut Partition,
+    nodes: Vec<(Str, Vec<NodeCoordinate>)>,
+    index: u64,
+) -> Result<(), ImportError> {
+    partition.coordinates_index = index;
+    for (node, rows) in nodes {
+        if partition.nodes.get(&*node).is_none() {
+            return Err(ImportError::NodeMissing { node });
+        }
+        partition.coordinates.insert(node, Arc::new(rows));
+    }
+    Ok(())
+}
+
 fn import_namespace(
     partition: &Partition,
     rows: NamespaceRows,
@@ -223,10 +290,12 @@ fn import_namespace(
         for check in &local.checks {
             space.note_failing(&local.node, &fold_shared(&check.id), Some(&check.status));
         }
-        let LocalRows { node, mut services, mut checks, services_index, checks_index } = local;
+        let LocalRows { node, mut services, checks, services_index, checks_index } = local;
         services.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
-        checks.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
-        space.locals.insert(node, Arc::new(Local { services, checks, services_index, checks_index }));
+        let mut local = Local::default();
+        (local.services, local.services_index, local.checks_index) = (services, services_index, checks_index);
+        local.set_checks(checks);
+        space.locals.insert(node, Arc::new(local));
     }
     for entry in rows.kv {
         space.kv.entries.insert(Arc::clone(&entry.key), entry);

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::coordinate::NodeCoordinate;
 use crate::group::ServiceGroup;
 use crate::model::{Check, KvEntry, Node, Service, Status, Str, Tenancy};
 use crate::name::{fold, fold_shared};
@@ -30,6 +31,10 @@ pub(crate) struct Partition {
     pub(crate) ids: Table<Str, Str>,
     /// (address, folded node name) of nodes whose address is an IP.
     pub(crate) addresses: Table<(IpAddr, Str), ()>,
+    /// By folded node name: where nodes are, by segment. Here only for nodes that are there and told.
+    pub(crate) coordinates: Table<Str, Arc<Vec<NodeCoordinate>>>,
+    /// Last change to any of these.
+    pub(crate) coordinates_index: u64,
     /// Last change to any row of `nodes`.
     pub(crate) nodes_index: u64,
     /// Last removal of a node: the index of what is asked about a node that is not there.
@@ -74,6 +79,9 @@ pub(crate) struct Local {
     pub(crate) services: Vec<Arc<Service>>,
     /// Sorted by folded id.
     pub(crate) checks: Vec<Arc<Check>>,
+    /// The same by folded id of the service, empty for those of the node: joining an instance looks at its own checks,
+    /// however many others the node has.
+    of_service: Table<Str, Vec<Arc<Check>>>,
     /// Last change to `services`.
     pub(crate) services_index: u64,
     /// Last change to `checks`.
@@ -164,10 +172,43 @@ impl Local {
         self.services.get(self.service_position(id).ok()?)
     }
 
-    /// The checks of the service with that folded id.
-    pub(crate) fn checks_of(&self, service: &str) -> Vec<Arc<Check>> {
-        let own = |check: &&Arc<Check>| !check.service_id.is_empty() && *fold(&check.service_id) == *service;
-        self.checks.iter().filter(own).cloned().collect()
+    /// The checks of the service with that folded id, of the node itself for the empty one; sorted by folded id.
+    pub(crate) fn checks_of(&self, service: &str) -> &[Arc<Check>] {
+        self.of_service.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// Puts a check in the place of the one with its folded id, if there is one.
+    pub(crate) fn put_check(&mut self, id: &str, check: Arc<Check>) {
+        self.remove_check(id);
+        let (Ok(at) | Err(at)) = self.check_position(id);
+        self.checks.insert(at, Arc::clone(&check));
+        self.list_check(check);
+    }
+
+    /// Takes out the check with that folded id, if there is one.
+    pub(crate) fn remove_check(&mut self, id: &str) {
+        let Ok(at) = self.check_position(id) else { return };
+        let check = self.checks.remove(at);
+        let service = fold(&check.service_id);
+        let Some(listed) = self.of_service.get_mut(&*service) else { return };
+        listed.retain(|other| *fold(&other.id) != *id);
+        if listed.is_empty() {
+            self.of_service.remove(&*service);
+        }
+    }
+
+    /// Takes all checks at once, in any order.
+    pub(crate) fn set_checks(&mut self, mut checks: Vec<Arc<Check>>) {
+        checks.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
+        checks.iter().for_each(|check| self.list_check(Arc::clone(check)));
+        self.checks = checks;
+    }
+
+    fn list_check(&mut self, check: Arc<Check>) {
+        self.of_service.change(&fold_shared(&check.service_id), |listed| {
+            let at = listed.partition_point(|other| fold(&other.id) < fold(&check.id));
+            listed.insert(at, check);
+        });
     }
 
     /// The check with that folded id.

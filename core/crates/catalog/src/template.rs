@@ -10,16 +10,14 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use regex::{Captures, Regex, RegexBuilder};
+use regex::{Captures, Regex};
 
 use crate::model::Str;
 use crate::queries::{PreparedQuery, QueryService};
+use crate::regexp;
 
 /// The one kind there is: used for every name that starts with the template's own.
 const NAME_PREFIX_MATCH: &str = "name_prefix_match";
-
-/// Octets a compiled regular expression may take.
-const REGEX_SIZE: usize = 1 << 20;
 
 /// A template that is ready to be used.
 #[derive(Clone, Debug)]
@@ -47,12 +45,7 @@ impl Template {
         }
         let regex = match &*template.regexp {
             "" => None,
-            text => Some(
-                RegexBuilder::new(text)
-                    .size_limit(REGEX_SIZE)
-                    .build()
-                    .map_err(|why| format!("Bad Regexp: error parsing regexp: {}", in_go_words(text, &why)))?,
-            ),
+            text => Some(regexp::compile(text).map_err(|why| format!("Bad Regexp: {why}"))?),
         };
         let compiled = Self { query: Arc::clone(query), regex };
         compiled.render(&query.name, "")?;
@@ -154,21 +147,6 @@ impl Scope<'_> {
         }
         let group = argument.parse::<usize>().ok()?;
         Some(Ok(self.groups.as_ref().and_then(|groups| groups.get(group)).map_or("", |found| found.as_str())))
-    }
-}
-
-/// The commonest mistakes in Go's words, which clients know; anything else in those of the library.
-fn in_go_words(text: &str, why: &regex::Error) -> String {
-    let why = why.to_string();
-    let known = [
-        ("unclosed group", "missing closing )"),
-        ("unopened group", "unexpected )"),
-        ("unclosed character class", "missing closing ]"),
-        ("repetition operator missing expression", "missing argument to repetition operator"),
-    ];
-    match known.iter().find(|(ours, _)| why.contains(ours)) {
-        Some((_, go)) => format!("{go}: `{text}`"),
-        None => why.lines().last().unwrap_or_default().trim().to_string(),
     }
 }
 

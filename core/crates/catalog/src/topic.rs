@@ -95,6 +95,18 @@ pub enum Topic {
         /// The state.
         status: Status,
     },
+    /// Where the nodes of a partition are (`/v1/coordinate/nodes`).
+    Coordinates {
+        /// Admin partition.
+        partition: Str,
+    },
+    /// Where one node is (`/v1/coordinate/node/:node`).
+    NodeCoordinates {
+        /// Admin partition.
+        partition: Str,
+        /// Name of the node.
+        node: Str,
+    },
     /// Prepared queries (`/v1/query`).
     Queries,
     /// One key.
@@ -122,6 +134,7 @@ impl Topic {
             Self::Node { name, .. }
             | Self::NodeServices { node: name, .. }
             | Self::NodeChecks { node: name, .. }
+            | Self::NodeCoordinates { node: name, .. }
             | Self::Service { name, .. }
             | Self::ServiceInstances { name, .. }
             | Self::ServiceChecks { name, .. }
@@ -136,6 +149,7 @@ impl Topic {
             | Self::Services { .. }
             | Self::ServiceRows { .. }
             | Self::Checks { .. }
+            | Self::Coordinates { .. }
             | Self::Queries
             | Self::Kv { .. }
             | Self::KvPrefix { .. } => {}

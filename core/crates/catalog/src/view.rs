@@ -297,6 +297,13 @@ impl View {
             Topic::CheckState { tenancy, status } => {
                 *self.namespace(tenancy.into())?.state_index.get(state_slot(status))?
             }
+            Topic::Coordinates { partition } => self.partition(partition)?.coordinates_index,
+            Topic::NodeCoordinates { partition, node } => {
+                let partition = self.partition(partition)?;
+                let rows = partition.coordinates.get(&*fold(node));
+                let latest = rows.and_then(|rows| rows.iter().map(|row| row.modify).max());
+                latest.unwrap_or(partition.nodes_gone)
+            }
             Topic::Queries => self.0.queries.index,
             Topic::Kv { tenancy, key } => self.namespace(tenancy.into())?.kv.key_index(key),
             Topic::KvPrefix { tenancy, prefix } => self.namespace(tenancy.into())?.kv.prefix_index(prefix),
@@ -306,7 +313,7 @@ impl View {
 
 /// The way down.
 impl View {
-    fn partition(&self, name: &str) -> Option<&Partition> {
+    pub(crate) fn partition(&self, name: &str) -> Option<&Partition> {
         self.0.partitions.get(name).map(|partition| &**partition)
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use convoke_catalog::command::{Deregister, KvDelete, KvSet, Register};
+use convoke_catalog::coordinate::{Coordinate, CoordinateUpdate};
 use convoke_catalog::model::{Check, Node, Proxy, Service, Status, Str, Tenancy};
 use convoke_catalog::queries::{PreparedQuery, QueryService};
 use convoke_catalog::{Catalog, Command, Reply, Scope, Snapshot, Topic, View, WatchTable};
@@ -125,7 +126,18 @@ fn command() -> impl Strategy<Value = Command> {
             }
         ),
         1 => word(&["id1", "id2"]).prop_map(|id| Command::QueryDelete { id }),
+        3 => vec(place(), 0..4).prop_map(Command::Coordinates),
     ]
+}
+
+fn place() -> impl Strategy<Value = CoordinateUpdate> {
+    let wrong = prop_oneof![Just(f64::NAN), Just(f64::INFINITY)];
+    let east = prop_oneof![20 => select(&[0.0, -0.0, 0.1][..]), 1 => wrong];
+    (word(NODES), word(&["", "alpha"]), east).prop_map(|(node, segment, east)| {
+        let mut coordinate = Coordinate::default();
+        coordinate.vec[0] = east;
+        CoordinateUpdate { node, segment, coordinate, ..CoordinateUpdate::default() }
+    })
 }
 
 /// Every topic the commands above can touch, and some they cannot.
@@ -134,7 +146,9 @@ fn topics() -> Vec<Topic> {
     let mut topics = vec![Topic::Queries, Topic::Nodes { partition: partition.clone() }];
     for name in ["a", "B", "c", "absent"] {
         topics.push(Topic::Node { partition: partition.clone(), name: name.into() });
+        topics.push(Topic::NodeCoordinates { partition: partition.clone(), node: name.into() });
     }
+    topics.push(Topic::Coordinates { partition });
     for namespace in ["default", "team", "nowhere"] {
         let tenancy = Tenancy { namespace: namespace.into(), ..Tenancy::default() };
         let tenancy = || tenancy.clone();
@@ -175,6 +189,8 @@ fn read(view: &View, topic: &Topic) -> Vec<String> {
         Topic::Queries => show(view.queries()),
         Topic::Nodes { partition } => show(view.nodes(partition)),
         Topic::Node { partition, name } => show(view.node(partition, name)),
+        Topic::Coordinates { partition } => show(view.coordinates(partition)),
+        Topic::NodeCoordinates { partition, node } => show(view.coordinates_of(partition, node)),
         Topic::NodeServices { tenancy, node } => {
             let mut rows = show(view.node(&tenancy.partition, node));
             rows.extend(show(view.services_of(tenancy.into(), node)));
@@ -213,6 +229,7 @@ fn is_table(topic: &Topic) -> bool {
     matches!(
         topic,
         Topic::Nodes { .. }
+            | Topic::Coordinates { .. }
             | Topic::Queries
             | Topic::Services { .. }
             | Topic::ServiceRows { .. }

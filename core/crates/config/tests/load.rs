@@ -379,17 +379,28 @@ fn old_names_are_taken_and_named() {
 
 #[test]
 fn what_has_no_effect_is_named_once() {
-    let loaded =
-        hcl("retry_join = [\"a\"]\nretry_join = [\"b\"]\nautopilot { min_quorum = 3 }\nlog_json = true").unwrap();
-    assert_eq!(loaded.config.without_effect, ["autopilot.min_quorum", "retry_join"]);
+    let text = "watches = []\nwatches = []\nautopilot { min_quorum = 3 }\nlog_json = true";
+    let loaded = hcl(text).unwrap();
+    assert_eq!(loaded.config.without_effect, ["autopilot.min_quorum", "watches"]);
     let said: Vec<_> = loaded.warnings.iter().map(Diagnostic::to_string).collect();
     assert_eq!(
         said,
         [
-            "a.hcl:1: retry_join has no effect in this version",
+            "a.hcl:1: watches has no effect in this version",
             "a.hcl:3: autopilot.min_quorum has no effect in this version",
         ]
     );
+}
+
+#[test]
+fn gossip_that_would_only_burn_a_core_is_refused() {
+    assert!(hcl("gossip_lan { probe_interval = \"10ms\" suspicion_mult = 1 }").unwrap().refusals.is_empty());
+    for text in ["probe_interval = \"1ms\"", "gossip_interval = \"0s\"", "suspicion_mult = 0", "retransmit_mult = 0"] {
+        let refusals = hcl(&format!("gossip_wan {{ {text} }}")).unwrap().refusals;
+        let key = text.split(' ').next().unwrap();
+        let said = refusals.first().unwrap_or_else(|| panic!("{text} passes")).to_string();
+        assert!(refusals.len() == 1 && said.contains(key) && said.contains("at least"), "{said}");
+    }
 }
 
 #[test]

@@ -91,7 +91,9 @@ pub(crate) fn transmissions(mult: u32, n: usize) -> u32 {
         power = power.saturating_mul(10);
         digits += 1;
     }
-    mult.saturating_mul(digits).max(1)
+    // Two digits at least: one in a hundred misses news that all others tell four times, and in a pool of eight that is
+    // somebody too often.
+    mult.saturating_mul(digits.max(2)).max(1)
 }
 
 #[cfg(test)]
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn counts_grow_with_the_logarithm() {
-        let counts = [(1, 4), (9, 4), (10, 8), (99, 8), (100, 12), (999, 12), (1000, 16), (10_000, 20)];
+        let counts = [(1, 8), (9, 8), (10, 8), (99, 8), (100, 12), (999, 12), (1000, 16), (10_000, 20)];
         for (n, count) in counts {
             assert_eq!(transmissions(4, n), count, "n = {n}");
         }

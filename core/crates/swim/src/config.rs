@@ -54,7 +54,7 @@ pub struct Config {
     pub probe_timeout: Duration,
     /// Helpers asked to probe a silent member. Default 3. With 0 one lost packet is a suspicion.
     pub indirect_probes: u32,
-    /// A broadcast is sent `retransmit_mult * ceil(log10(n + 1))` times. Default 4. With 1 news reach only some.
+    /// A broadcast is sent `retransmit_mult * max(2, ceil(log10(n + 1)))` times. Default 4. With 1 news reach only some.
     pub retransmit_mult: u32,
     /// A suspicion lasts at least `suspicion_mult * max(1, log10(n)) * probe_interval`. Default 4. Smaller kills the slow,
     /// larger keeps the dead.

@@ -89,6 +89,7 @@ impl Swim {
             let interval = scaled(self.config.push_pull_interval, self.members.up());
             self.exchanges.compare_at = Some(now + interval);
             self.forget_graves(now);
+            self.find_language();
             let other = self.pick(1, |slot, entry, swim| slot != swim.own && entry.state.is_up()).pop();
             if let Some(other) = other.filter(|_| self.life == Life::Running) {
                 self.compare(other.address(), None, out);
@@ -129,7 +130,8 @@ impl Swim {
         let digests: Vec<u8> = self.members.digests().iter().flat_map(|d| d.to_le_bytes()).collect();
         let profile = Arc::clone(&self.profile);
         let claim = Claim::of(&profile, self.incarnation());
-        let frame = Frame::Compare { claim, digests: &digests, clock: self.rumours.clock() };
+        let heard = self.rumours.heard();
+        let frame = Frame::Compare { claim, digests: &digests, clock: self.rumours.clock(), heard: &heard };
         self.stats.exchanges += 1;
         let limit = self.config.stream_timeout;
         if !self.dial(to, Purpose::Compare { to, join }, &frame, limit, out)
@@ -155,14 +157,17 @@ impl Swim {
         let exchange = ExchangeId(self.exchanges.made);
         self.exchanges.dialled.insert(exchange.0, purpose);
         let secret = matches!(frame, Frame::KeysAsk(_));
-        let frame = self.frame(frame, secret);
+        // Who is compared with may be a stranger, who knows the lowest version only.
+        let stranger = matches!(frame, Frame::Compare { .. });
+        let version = if stranger { self.config.versions.min } else { self.speaks };
+        let frame = self.frame(frame, version, secret);
         out.push(Action::Dial { exchange, to, frame, limit });
         true
     }
 
-    pub(crate) fn frame(&mut self, frame: &Frame<'_>, secret: bool) -> Vec<u8> {
+    pub(crate) fn frame(&mut self, frame: &Frame<'_>, version: u8, secret: bool) -> Vec<u8> {
         let mut bytes = Vec::new();
-        wire::begin(self.config.versions.max, self.config.pool, &mut bytes);
+        wire::begin(version, self.config.pool, &mut bytes);
         wire::push_frame(frame, &mut bytes);
         if !matches!(frame, Frame::Refused { .. }) {
             self.seal(&mut bytes, secret);
@@ -186,34 +191,38 @@ impl Swim {
             postcard::from_bytes::<Frame<'_>>(body)
                 .map_err(|_| "it cannot be read: it is damaged, or of a newer version")
         });
+        // In the version of who asks.
+        let version = bytes.get(1).copied().unwrap_or(self.speaks);
         let reply = match frame {
             Err(why) => {
                 self.warn(now, why, || format!("refused a connection from {from}: {why}"), out);
-                self.frame(&Frame::Refused { why }, false)
+                self.frame(&Frame::Refused { why }, version, false)
             }
-            Ok(frame) => self.answer(now, &frame, out).unwrap_or_default(),
+            Ok(frame) => self.answer(now, &frame, version, out).unwrap_or_default(),
         };
         out.push(Action::Respond { stream, frame: reply });
     }
 
-    fn answer(&mut self, now: Time, frame: &Frame<'_>, out: &mut Out<Action>) -> Option<Vec<u8>> {
+    fn answer(&mut self, now: Time, frame: &Frame<'_>, version: u8, out: &mut Out<Action>) -> Option<Vec<u8>> {
         match frame {
             Frame::Ping { seq, target } if *target == self.profile.name() => {
-                Some(self.frame(&Frame::Ack { seq: *seq }, false))
+                Some(self.frame(&Frame::Ack { seq: *seq }, version, false))
             }
-            Frame::Compare { claim, digests, clock } => {
+            Frame::Compare { claim, digests, clock, heard } => {
                 self.on_alive(now, claim, out);
                 let mask = self.differing(digests)?;
                 let rows = self.rows(now, mask, |_, _| true);
-                let rumours = self.rumours.since(*clock);
+                // A newcomer does not care about what was before it.
+                let tells = *clock > 0 && !self.flaws.has(Flaw::EventGapsStay);
+                let rumours = if tells { self.rumours.missing(heard) } else { Vec::new() };
                 let table = Frame::Table { mask, clock: self.rumours.clock(), rows: &rows, rumours: &rumours };
-                Some(self.frame(&table, false))
+                Some(self.frame(&table, version, false))
             }
             Frame::Offer { rows, .. } => {
                 self.take_rows(now, rows, out);
-                Some(self.frame(&Frame::Thanks, false))
+                Some(self.frame(&Frame::Thanks, version, false))
             }
-            Frame::KeysAsk(ask) => self.answer_keys(ask, out),
+            Frame::KeysAsk(ask) => self.answer_keys(ask, version, out),
             _ => None,
         }
     }

@@ -34,6 +34,12 @@ pub enum Flaw {
     NoAwareness,
     /// G14: the suspect is not told.
     NoBuddy,
+    /// G11: who accuses with a stale incarnation is not told of the objection.
+    StaleAccuserNotTold,
+    /// A user event that was missed is never asked for again.
+    EventGapsStay,
+    /// Who was cut off for a moment condemns whom it suspected meanwhile, without asking again.
+    SuspectNotAskedAgain,
     /// G15: helpers are drawn a few times at random, and missed in small pools.
     HelpersMissed,
     /// G15: a pool too small for confirmations waits for them all the same.

@@ -133,13 +133,13 @@ impl Swim {
     }
 
     /// The same over a stream; what was carried out already is only answered.
-    pub(crate) fn answer_keys(&mut self, ask: &KeysAsk<'_>, out: &mut Out<Action>) -> Option<Vec<u8>> {
+    pub(crate) fn answer_keys(&mut self, ask: &KeysAsk<'_>, version: u8, out: &mut Out<Action>) -> Option<Vec<u8>> {
         let error = self.carry_out_keys(ask, out);
         let own = Arc::clone(&self.profile);
         let keys: Vec<Key> = self.keyring.keys().collect();
         let keys = keys.iter().map(Key::as_bytes).collect();
         let answer = KeysAnswer { id: ask.id, from: own.name(), keys, error: &error };
-        Some(self.frame(&Frame::KeysAnswer(answer), true))
+        Some(self.frame(&Frame::KeysAnswer(answer), version, true))
     }
 
     fn carry_out_keys(&mut self, ask: &KeysAsk<'_>, out: &mut Out<Action>) -> String {

@@ -9,6 +9,7 @@ use core::time::Duration;
 use convoke_kit::{Out, Rng, Time};
 
 use crate::broadcast;
+use crate::config::Versions;
 use crate::event::Action;
 use crate::flaw::Flaw;
 use crate::seal::OVERHEAD;
@@ -44,6 +45,18 @@ impl Nonce {
 }
 
 impl Swim {
+    /// The highest envelope version that all members know, for news go to anybody.
+    pub(crate) fn find_language(&mut self) {
+        let known = self.members.iter().filter(|m| m.state.is_up()).map(|m| m.profile.versions().max).min();
+        let Versions { min, max } = self.config.versions;
+        self.speaks = known.map_or(max, |known| known.clamp(min, max));
+    }
+
+    /// A member came that may know less than the others.
+    pub(crate) fn mind_language(&mut self, versions: Versions) {
+        self.speaks = self.speaks.min(versions.max).max(self.config.versions.min);
+    }
+
     /// Queues news about a subject.
     pub(crate) fn tell(&mut self, now: Time, subject: u64, message: &Message<'_>) {
         self.tell_as(now, subject, message, false);
@@ -89,7 +102,7 @@ impl Swim {
 
     pub(crate) fn send_as(&mut self, to: SocketAddr, messages: &[Message<'_>], secret: bool, out: &mut Out<Action>) {
         let mut packet = core::mem::take(&mut self.packet);
-        wire::begin(self.config.versions.max, self.config.pool, &mut packet);
+        wire::begin(self.speaks, self.config.pool, &mut packet);
         let mut count = messages.len() as u64;
         for message in messages {
             wire::push(message, &mut packet);

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use convoke_kit::{Deadline, Out, Rng, Time};
 
@@ -18,6 +19,8 @@ use crate::wire::{Frame, Message};
 
 /// Probes for others that may be under way; beyond it those who ask hear nothing, as if the packet were lost.
 const MAX_RELAYS: usize = 256;
+/// Between two looks for somebody to probe.
+const ALONE: Duration = Duration::from_secs(1);
 
 /// A random order of the numbers below `n`, without memory: a Feistel network over the next power of four.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +136,7 @@ impl Probing {
         Some(first)
     }
 
-    fn number(&mut self) -> u32 {
+    pub(crate) fn number(&mut self) -> u32 {
         self.seq = self.seq.wrapping_add(1);
         self.seq
     }
@@ -156,13 +159,13 @@ impl Swim {
         }
         self.send_nacks(now, out);
         if self.probing.tick <= now {
-            self.judge(now);
+            self.judge(now, out);
             self.probe_next(now, out);
         }
     }
 
     /// The probe under way is over, without an ack.
-    fn judge(&mut self, now: Time) {
+    fn judge(&mut self, now: Time, out: &mut Out<Action>) {
         let Some(current) = self.probing.current.take() else { return };
         self.stats.probes_failed += 1;
         if self.config.lifeguard.probe && !self.flaws.has(Flaw::NoAwareness) {
@@ -175,6 +178,10 @@ impl Swim {
             return;
         }
         let incarnation = entry.incarnation;
+        if self.concede(now, current.slot, out) {
+            return;
+        }
+        let Some(entry) = self.members.entry(current.slot) else { return };
         if entry.state == State::Alive {
             self.stats.suspicions += 1;
         }
@@ -192,7 +199,11 @@ impl Swim {
         if self.life != Life::Running {
             return;
         }
-        let Some(slot) = self.next_target() else { return };
+        let Some(slot) = self.next_target() else {
+            // Alone: no need to look every tenth of a second, as -dev would have it.
+            self.probing.tick = now + stretched.max(ALONE);
+            return;
+        };
         let Some(entry) = self.members.entry(slot) else { return };
         let (target, state, incarnation) = (Arc::clone(&entry.profile), entry.state, entry.incarnation);
         let seq = self.probing.number();

@@ -1,6 +1,6 @@
 //! User events: each once at every member, ordered by Lamport time (Lamport 1978).
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -10,8 +10,8 @@ use crate::event::{Action, UserEvent};
 use crate::swim::Swim;
 use crate::wire::{self, Message, Pieces, Rumour};
 
-/// Bytes of events told to a member that missed them.
-const MAX_REPLAY: usize = 64 << 10;
+/// Newest events that members compare, to find those that one of them missed.
+const COMPARED: usize = 128;
 
 /// Events seen, so that each is delivered once.
 #[derive(Debug, Default)]
@@ -32,13 +32,19 @@ impl Rumours {
         self.seen.len()
     }
 
-    /// What happened after `clock`, the newest that fit.
-    pub(crate) fn since(&self, clock: u64) -> Vec<u8> {
+    /// Hashes of the newest events.
+    pub(crate) fn heard(&self) -> Vec<u8> {
+        self.seen.iter().rev().take(COMPARED).flat_map(|(hash, _)| (*hash as u32).to_le_bytes()).collect()
+    }
+
+    /// The newest events that are not in this list.
+    pub(crate) fn missing(&self, heard: &[u8]) -> Vec<u8> {
+        let heard: BTreeSet<[u8; 4]> = heard.chunks_exact(4).filter_map(|hash| hash.try_into().ok()).collect();
         let mut bytes = Vec::new();
-        for (_, event) in self.seen.iter().rev().filter(|(_, event)| event.time > clock) {
-            let rumour = Rumour { time: event.time, name: &event.name, payload: &event.payload };
-            if bytes.len() > MAX_REPLAY || !wire::push(&rumour, &mut bytes) {
-                break;
+        for (hash, event) in self.seen.iter().rev().take(COMPARED) {
+            if !heard.contains(&(*hash as u32).to_le_bytes()) {
+                let rumour = Rumour { time: event.time, name: &event.name, payload: &event.payload };
+                wire::push(&rumour, &mut bytes);
             }
         }
         bytes

@@ -15,6 +15,8 @@ const MAX_ACCUSERS: usize = 16;
 pub(crate) struct Suspicions {
     by_slot: BTreeMap<u32, Suspicion>,
     deadlines: BTreeSet<(Time, u32)>,
+    /// When suspects whom nobody else suspects are asked once more.
+    rechecks: BTreeSet<(Time, u32)>,
 }
 
 #[derive(Debug)]
@@ -27,16 +29,25 @@ struct Suspicion {
     wanted: u32,
     /// Hashes of the accusers' names, the first included.
     accusers: heapless::Vec<u64, MAX_ACCUSERS>,
+    recheck: Option<Time>,
+    /// Others saying so, too, is no reason not to ask again.
+    insists: bool,
 }
 
+/// In pools of up to so many everybody asks a suspect once more; in larger ones only who is alone with its accusation, for
+/// a suspect that lives must not be flooded.
+const SMALL: usize = 32;
+
 impl Suspicions {
-    /// Starts one in a pool of `n` members.
+    /// Starts one in a pool of `n` members. `asks`: this member asks the suspect again at half time. In a small pool, chance
+    /// may have it that nobody else does so in time. And if it is `alone` with its accusation, it may be itself that was cut
+    /// off, and all its news with it.
     pub(crate) fn start(
         &mut self,
         config: &Config,
         small_pools_wait: bool,
         slot: u32,
-        accuser: u64,
+        (accuser, alone, asks): (u64, bool, bool),
         n: usize,
         now: Time,
     ) {
@@ -48,7 +59,10 @@ impl Suspicions {
         // There is room for one.
         let _ = accusers.push(accuser);
         let deadline = now + max;
-        self.by_slot.insert(slot, Suspicion { started: now, deadline, min, max, wanted, accusers });
+        let insists = asks && n <= SMALL;
+        let recheck = (insists || (asks && alone)).then(|| now + max / 2);
+        self.rechecks.extend(recheck.map(|at| (at, slot)));
+        self.by_slot.insert(slot, Suspicion { started: now, deadline, min, max, wanted, accusers, recheck, insists });
         self.deadlines.insert((deadline, slot));
     }
 
@@ -66,6 +80,11 @@ impl Suspicions {
         self.deadlines.remove(&(suspicion.deadline, slot));
         suspicion.deadline = suspicion.started + length;
         self.deadlines.insert((suspicion.deadline, slot));
+        if let Some(at) = suspicion.recheck.take() {
+            self.rechecks.remove(&(at, slot));
+            suspicion.recheck = suspicion.insists.then(|| suspicion.started + length / 2);
+            self.rechecks.extend(suspicion.recheck.map(|at| (at, slot)));
+        }
         true
     }
 
@@ -73,12 +92,29 @@ impl Suspicions {
     pub(crate) fn end(&mut self, slot: u32) {
         if let Some(suspicion) = self.by_slot.remove(&slot) {
             self.deadlines.remove(&(suspicion.deadline, slot));
+            if let Some(at) = suspicion.recheck {
+                self.rechecks.remove(&(at, slot));
+            }
         }
     }
 
-    /// When the next one runs out.
+    /// When the next one runs out, or a suspect is asked again.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let first = |set: &BTreeSet<(Time, u32)>| set.first().map(|(at, _)| *at);
+        [first(&self.deadlines), first(&self.rechecks)].into_iter().flatten().min()
+    }
+
+    /// One that is to be asked again.
+    pub(crate) fn pop_recheck(&mut self, now: Time) -> Option<u32> {
+        let (at, slot) = *self.rechecks.first()?;
+        if at > now {
+            return None;
+        }
+        self.rechecks.pop_first();
+        if let Some(suspicion) = self.by_slot.get_mut(&slot) {
+            suspicion.recheck = None;
+        }
+        Some(slot)
     }
 
     /// One that has run out.
@@ -138,7 +174,7 @@ mod tests {
     fn confirmations_shorten_it_once_each() {
         let config = Config { suspicion_mult: 5, ..Config::lan() };
         let mut all = Suspicions::default();
-        all.start(&config, false, 3, 100, 100, Time::ZERO);
+        all.start(&config, false, 3, (100, false, false), 100, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 60 * SECOND));
         assert!(!all.confirm(3, 100), "the first accuser again");
         assert!(all.confirm(3, 101));
@@ -153,12 +189,39 @@ mod tests {
     }
 
     #[test]
+    fn a_lone_accuser_asks_once_more_at_half_time() {
+        let mut all = Suspicions::default();
+        all.start(&Config::lan(), false, 3, (1, true, true), 100, Time::ZERO);
+        assert_eq!(all.deadline(), Some(Time::ZERO + 24 * SECOND));
+        assert_eq!(all.pop_recheck(Time::ZERO + 23 * SECOND), None);
+        assert_eq!(all.pop_recheck(Time::ZERO + 24 * SECOND), Some(3));
+        assert_eq!((all.pop_recheck(Time::ZERO + 24 * SECOND), all.deadline()), (None, Some(Time::ZERO + 48 * SECOND)));
+        all.start(&Config::lan(), false, 4, (1, true, true), 100, Time::ZERO);
+        assert!(all.confirm(4, 2), "not alone any more");
+        assert_eq!(all.pop_recheck(Time::MAX), None);
+        all.start(&Config::lan(), false, 5, (1, true, true), 100, Time::ZERO);
+        all.end(5);
+        assert_eq!(all.pop_recheck(Time::MAX), None);
+        all.start(&Config::lan(), false, 6, (1, false, true), 100, Time::ZERO);
+        assert_eq!(all.pop_recheck(Time::MAX), None, "the accuser asks");
+    }
+
+    #[test]
+    fn in_a_small_pool_everybody_asks_once_more() {
+        let mut all = Suspicions::default();
+        all.start(&Config::lan(), false, 3, (1, false, true), 8, Time::ZERO);
+        assert!(all.confirm(3, 2) && all.confirm(3, 3));
+        assert_eq!(all.pop_recheck(Time::ZERO + 2 * SECOND), Some(3), "at half of what is left of it");
+        assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
+    }
+
+    #[test]
     fn small_pools_and_plain_swim_do_not_wait_for_confirmations() {
         let mut all = Suspicions::default();
-        all.start(&Config::lan(), false, 0, 1, 3, Time::ZERO);
+        all.start(&Config::lan(), false, 0, (1, false, false), 3, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
         let plain = Config { lifeguard: crate::Lifeguard::NONE, ..Config::lan() };
-        all.start(&plain, false, 0, 1, 1000, Time::ZERO);
+        all.start(&plain, false, 0, (1, false, true), 1000, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 12 * SECOND));
         assert!(!all.confirm(0, 2));
     }

@@ -90,6 +90,10 @@ pub struct Swim {
     pub(crate) warned: BTreeMap<&'static str, Time>,
     /// Members told in this call that they are held for gone.
     pub(crate) told_dead: u32,
+    /// The last claim to a name that another member holds: slot of that one, who claims it, in which incarnation.
+    pub(crate) contested: Option<(u32, Arc<Profile>, u64)>,
+    /// Envelope version that every member understands.
+    pub(crate) speaks: u8,
     pub(crate) packet: Vec<u8>,
     pub(crate) opened: Vec<u8>,
 }
@@ -135,6 +139,8 @@ impl Swim {
             stats: Stats::default(),
             warned: BTreeMap::new(),
             told_dead: 0,
+            contested: None,
+            speaks: config.versions.max,
             packet: Vec::new(),
             opened: Vec::new(),
             rng,
@@ -142,6 +148,7 @@ impl Swim {
             profile: Arc::clone(&profile),
         };
         swim.settle_in(&profile, incarnation);
+        swim.find_language();
         swim
     }
 
@@ -339,9 +346,13 @@ impl Swim {
             Message::PingFor { seq, target, address } => self.on_ping_for(now, from, *seq, target, *address, out),
             Message::Alive(claim) => self.on_alive(now, claim, out),
             Message::Suspect { name, incarnation, accuser } => {
+                self.correct(from, name, *incarnation, out);
                 self.on_suspect(now, name, *incarnation, accuser);
             }
-            Message::Failed { name, incarnation, accuser } => self.on_failed(now, name, *incarnation, accuser, out),
+            Message::Failed { name, incarnation, accuser } => {
+                self.correct(from, name, *incarnation, out);
+                self.on_failed(now, name, *incarnation, accuser, out);
+            }
             Message::Left { name, incarnation, prune } => self.on_left(now, name, *incarnation, *prune, out),
             Message::Rumour(rumour) => self.on_rumour(now, rumour, out),
             Message::KeysAsk(ask) => self.on_keys_ask(now, ask, out),
@@ -422,6 +433,9 @@ impl Machine for Swim {
             Life::Leaving(_) | Life::Running => {}
         }
         self.probe_timers(now, out);
+        while let Some(slot) = self.suspicions.pop_recheck(now) {
+            self.recheck(slot, out);
+        }
         // A failed probe may have been the confirmation that ends a suspicion.
         while let Some(slot) = self.suspicions.pop_due(now) {
             self.verdict(now, slot, out);

@@ -7,6 +7,7 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use convoke_kit::{Out, Time};
+use core::net::SocketAddr;
 
 use crate::event::{Action, MemberEvent};
 use crate::flaw::Flaw;
@@ -24,7 +25,7 @@ impl Swim {
             self.stats.dropped_incarnation += 1;
             return;
         }
-        if claim.name.is_empty() || claim.name.len() > wire::MAX_NAME {
+        if !claim.is_named() {
             self.stats.dropped_malformed += 1;
             return;
         }
@@ -76,6 +77,7 @@ impl Swim {
         let entry =
             Entry { profile: Arc::clone(&profile), incarnation: claim.incarnation, since: now, state: State::Alive };
         self.members.insert(entry);
+        self.mind_language(claim.versions());
         self.tell(now, table::hash(claim.name), &Message::Alive(*claim));
         out.push(Action::Member { what: MemberEvent::Joined, profile });
     }
@@ -87,6 +89,9 @@ impl Swim {
         if moved && (state.is_up() || self.flaws.has(Flaw::NameBoundToAddress)) {
             // Two members of one name, or one that moved before anybody missed it. The next probe tells.
             if claim.incarnation > incarnation || self.flaws.has(Flaw::NameBoundToAddress) {
+                if let Ok(profile) = claim.profile() {
+                    self.contested = Some((slot, Arc::new(profile), claim.incarnation));
+                }
                 self.probe_soon(slot);
                 self.conflict(now, slot, claim, out);
             }
@@ -112,6 +117,7 @@ impl Swim {
             };
             Arc::new(profile)
         };
+        self.mind_language(claim.versions());
         self.suspicions.end(slot);
         self.spare(slot);
         let new = Arc::clone(&profile);
@@ -127,6 +133,32 @@ impl Swim {
         } else if !Arc::ptr_eq(&profile, &old) {
             out.push(Action::Member { what: MemberEvent::Updated, profile });
         }
+    }
+
+    /// Somebody accuses a member of what it has refuted already: it missed that, and is told.
+    pub(crate) fn correct(&mut self, from: SocketAddr, name: &str, incarnation: u64, out: &mut Out<Action>) {
+        let Some(entry) = self.members.slot_of(name).and_then(|slot| self.members.entry(slot)) else { return };
+        if entry.state == State::Alive && incarnation < entry.incarnation && !self.flaws.has(Flaw::StaleAccuserNotTold)
+        {
+            let (profile, known) = (Arc::clone(&entry.profile), entry.incarnation);
+            self.send(from, &[Message::Alive(Claim::of(&profile, known))], out);
+        }
+    }
+
+    /// A member whose name another one claims does not answer at its old address: the name has moved.
+    pub(crate) fn concede(&mut self, now: Time, slot: u32, out: &mut Out<Action>) -> bool {
+        let Some((_, profile, incarnation)) = self.contested.take_if(|(at, ..)| *at == slot) else { return false };
+        let Some(entry) = self.members.entry(slot) else { return false };
+        if self.flaws.has(Flaw::NameBoundToAddress)
+            || entry.profile.name() != profile.name()
+            || incarnation <= entry.incarnation
+            || !entry.state.is_up()
+        {
+            return false;
+        }
+        self.go(now, slot, State::Failed, entry.incarnation, MemberEvent::Failed, out);
+        self.on_alive(now, &Claim::of(&profile, incarnation), out);
+        true
     }
 
     /// Tells one who comes back with an old incarnation what is believed of it, so that it can object.
@@ -170,13 +202,26 @@ impl Swim {
         } else {
             self.members.update(slot, |entry| (entry.state, entry.since) = (State::Suspect, now));
             let small_pools_wait = self.flaws.has(Flaw::ConfirmationsInSmallPools);
-            let accuser = table::hash(accuser);
+            let alone = accuser == self.profile.name();
+            let accuser = (table::hash(accuser), alone, !self.flaws.has(Flaw::SuspectNotAskedAgain));
             self.suspicions.start(&self.config, small_pools_wait, slot, accuser, self.members.up(), now);
             true
         };
         if news {
             self.tell(now, table::hash(name), &Message::Suspect { name, incarnation, accuser });
         }
+    }
+
+    /// Asks a suspect once more, and tells it. Its ack brings the objection along.
+    pub(crate) fn recheck(&mut self, slot: u32, out: &mut Out<Action>) {
+        if self.flaws.has(Flaw::NoBuddy) {
+            return;
+        }
+        let Some(entry) = self.members.entry(slot).filter(|entry| entry.state == State::Suspect) else { return };
+        let (target, incarnation, own) = (Arc::clone(&entry.profile), entry.incarnation, Arc::clone(&self.profile));
+        let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name() };
+        let seq = self.probing.number();
+        self.send(target.address(), &[suspect, Message::Ping { seq, target: target.name() }], out);
     }
 
     /// A suspicion ran out here.
@@ -285,8 +330,11 @@ impl Swim {
     /// Takes in what another member's table says of one who is gone.
     pub(crate) fn on_gone_row(&mut self, now: Time, claim: &Claim<'_>, state: State, age: u32, out: &mut Out<Action>) {
         let incarnation = claim.incarnation;
-        if incarnation > wire::MAX_ACCUSED || claim.name.is_empty() || claim.name.len() > wire::MAX_NAME {
+        if incarnation > wire::MAX_ACCUSED || !claim.is_named() {
             self.stats.dropped_malformed += 1;
+            return;
+        }
+        if self.flaws.has(Flaw::NotToldOfDeath) && claim.name == self.profile.name() {
             return;
         }
         let age = core::time::Duration::from_secs(age.into());

@@ -75,6 +75,8 @@ pub(crate) enum Frame<'a> {
         claim: Claim<'a>,
         digests: &'a [u8],
         clock: u64,
+        /// Hashes of the newest user events heard, four bytes each.
+        heard: &'a [u8],
     },
     /// What I know where our digests differ: rows of [`Row`], rows of [`Rumour`].
     Table { mask: u64, clock: u64, rows: &'a [u8], rumours: &'a [u8] },
@@ -153,6 +155,11 @@ impl<'a> Claim<'a> {
             min: profile.versions().min,
             max: profile.versions().max,
         }
+    }
+
+    /// It can be shown to people: in logs, in tables.
+    pub(crate) fn is_named(&self) -> bool {
+        (1..=MAX_NAME).contains(&self.name.len()) && !self.name.chars().any(char::is_control)
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {

@@ -1,10 +1,13 @@
 //! Prepared queries by name and id.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use convoke_catalog::Command;
+use convoke_catalog::coordinate::{Coordinate, CoordinateUpdate};
 use convoke_catalog::model::{Service, Status};
 use convoke_catalog::queries::{PreparedQuery, QueryService, QueryTemplate};
+use convoke_dns::{Message, RData, Record, Section};
 
 use super::world::{World, service, tags};
 
@@ -76,4 +79,52 @@ fn queries() {
     // What the configuration says of services is not meant for queries, which say it themselves.
     world.config.dns.only_passing = true;
     world.expect(&[("not.query.consul A", "NOERROR AA RD | an @ 20 A 10.1.0.2")]);
+}
+
+/// Answers come in the order of distance: from a node, from this one, from that of the client.
+#[test]
+fn near() {
+    let mut world = World::new();
+    // d4 never told.
+    let places = [("d1", 0.1), ("d2", 0.2), ("d3", 0.35), ("n1", 0.34), ("d5", 0.12)];
+    for (node, address) in
+        [("d1", "10.1.0.1"), ("d2", "10.1.0.2"), ("d3", "10.1.0.3"), ("d4", "10.1.0.4"), ("d5", "198.51.100.0")]
+    {
+        world.plain_node(node, address);
+        if node != "d5" {
+            world.service(node, service("web", 80));
+        }
+    }
+    let place = |(node, east): (&str, f64)| {
+        let mut coordinate = Coordinate::default();
+        coordinate.vec[0] = east;
+        CoordinateUpdate { node: node.into(), coordinate, ..CoordinateUpdate::default() }
+    };
+    world.apply(Command::Coordinates(places.map(place).into()));
+    world.config.node_name = "N1".into();
+    for (name, near) in [("from-d2", "d2"), ("from-d3", "D3"), ("own", "_agent"), ("asking", "_ip"), ("from-d4", "d4")]
+    {
+        world.apply(query(name, name, QueryService { near: near.into(), ..of("web") }, ""));
+    }
+    let order = |text: &str| -> Vec<u8> {
+        let reply = world.reply(text, 1).expect("a reply");
+        let message = Message::parse(&reply).expect("a well-formed reply");
+        let last = |record: Record<'_>| match record.data {
+            RData::A(ip) => ip.octets()[3],
+            other => panic!("{text}: {other:?}"),
+        };
+        message.records(Section::Answer).map(last).collect()
+    };
+    for (text, expected) in [
+        ("from-d2.query.consul A tcp", [2, 1, 3, 4]),
+        ("from-d3.query.consul A tcp", [3, 2, 1, 4]),
+        ("own.query.consul A tcp", [3, 2, 1, 4]),
+        // Without a hint where the client is: from here.
+        ("asking.query.consul A tcp", [3, 2, 1, 4]),
+        ("asking.query.consul A tcp edns=4096 ecs", [1, 2, 3, 4]),
+    ] {
+        assert_eq!(order(text), expected, "{text}");
+    }
+    // Nobody knows where d4 is, but what runs there is near.
+    assert_eq!(order("from-d4.query.consul A tcp")[0], 4);
 }

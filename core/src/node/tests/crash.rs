@@ -27,6 +27,22 @@ fn nothing_is_answered_before_it_is_on_disk() {
 }
 
 #[test]
+fn the_way_into_the_catalog_costs_no_write_of_its_own() {
+    let mut world = World::new(server());
+    world.fast_disk = false;
+    let web = ServiceDefinition { checks: vec![ttl("c", 60)], ..service("web") };
+    let id = world
+        .send(Effect::Agent(AgentRequest::RegisterService { service: Box::new(web), replace_existing_checks: false }));
+    // All of one event: the disk takes them together.
+    let changes: Vec<&Change> = world.writes.iter().map(|write| &write.change).collect();
+    assert!(matches!(changes[..], [Change::Put { .. }, Change::Put { .. }, Change::Append { .. }]), "{changes:?}");
+    world.persist(usize::MAX);
+    assert_eq!(world.replies[&id].status, 200);
+    assert_eq!(world.catalog_services(), ["consul", "web"], "visible to whoever has the answer");
+    assert!(world.writes.is_empty());
+}
+
+#[test]
 fn registrations_states_and_keys_survive_a_kill() {
     let mut world = World::new(server());
     world.register(ServiceDefinition { checks: vec![ttl("beat", 3600)], ..service("web") });

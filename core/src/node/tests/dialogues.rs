@@ -1,6 +1,7 @@
 //! What clients ask and see.
 
 use super::*;
+use convoke_api::agent_view::Status as MemberStatus;
 
 fn refused(status: u16, text: &str) -> (u16, String) {
     (status, text.to_string())
@@ -135,8 +136,6 @@ fn what_cannot_be_is_refused_in_consuls_words() {
     let (status, text) = world.register(ServiceDefinition { connect: Some(connect), ..service("web") });
     assert!(status == 400 && text.contains("Cannot specify an ID"), "{text}");
     assert!(world.services().is_empty() && world.checks().is_empty());
-    let (status, text) = world.answer(AgentRequest::Join { address: "10.0.0.1".to_string(), wan: false });
-    assert!(status == 500 && text.contains("Failed to join 10.0.0.1"), "{text}");
     let absent = AgentRequest::ForceLeave { node: "absent".to_string(), prune: false };
     assert_eq!(world.answer(absent), refused(500, "agent: No node found with name 'absent'"));
 }
@@ -330,7 +329,7 @@ fn signals_end_it_as_consul_ends() {
     }
     let mut world = World::new(dev());
     assert_eq!(world.answer(AgentRequest::Leave), ok());
-    assert_eq!((world.exit, world.published.agent.members[0].status), (Some(0), 3));
+    assert_eq!((world.exit, world.published.agent.lan.own().status), (Some(0), MemberStatus::Left));
     assert_eq!(world.register(service("late")).0, 500);
 }
 

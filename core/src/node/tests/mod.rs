@@ -7,6 +7,7 @@ use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use convoke_api::agent_view::Identity;
@@ -26,6 +27,8 @@ use crate::store::{Change, Recovered, Write};
 mod crash;
 mod dialogues;
 mod laws;
+mod net;
+mod pool;
 mod reload;
 
 pub(super) const S: fn(u64) -> Duration = Duration::from_secs;
@@ -107,8 +110,12 @@ pub(super) struct World {
     pub(super) exit: Option<i32>,
     pub(super) lines: Vec<(Level, String)>,
     pub(super) warnings: Vec<String>,
+    /// Streams and lookups wanted.
+    pub(super) streams: Vec<Action>,
+    /// Datagrams wanted: lane, receiver, bytes.
+    pub(super) packets: Vec<(u8, SocketAddr, Vec<u8>)>,
     publishes: usize,
-    requests: u64,
+    pub(super) requests: u64,
 }
 
 impl World {
@@ -117,11 +124,16 @@ impl World {
     }
 
     pub(super) fn recover(config: Config, disk: Disk) -> Self {
-        let (node, warnings) = Node::new(boot(config, disk.recovered())).unwrap();
+        Self::boot(boot(config, disk.recovered()), disk, Time::ZERO)
+    }
+
+    /// A node of this kind, which comes to life at this moment of the test.
+    pub(super) fn boot(boot: Boot, disk: Disk, now: Time) -> Self {
+        let (node, warnings) = Node::new(boot).unwrap();
         let published = node.published();
         let mut world = Self {
             node,
-            now: Time::ZERO,
+            now,
             published,
             replies: BTreeMap::new(),
             runs: Vec::new(),
@@ -135,6 +147,8 @@ impl World {
             exit: None,
             lines: Vec::new(),
             warnings,
+            streams: Vec::new(),
+            packets: Vec::new(),
             publishes: 0,
             requests: 0,
         };
@@ -142,19 +156,21 @@ impl World {
         world
     }
 
-    fn timers(&mut self) {
+    pub(super) fn timers(&mut self) {
         let mut out = Out::new();
         self.node.handle_timeout(self.now, &mut out);
         self.take(&mut out);
     }
 
-    pub(super) fn event(&mut self, event: Event) {
+    pub(super) fn event(&mut self, event: Event<'_>) {
         let mut out = Out::new();
         self.node.handle(self.now, event, &mut out);
         self.take(&mut out);
     }
 
     fn take(&mut self, out: &mut Out<Action>) {
+        self.packets.extend(out.datagrams().map(|packet| (packet.lane, packet.to, packet.bytes.to_vec())));
+        out.clear_datagrams();
         let (mut published, mut replied) = (0, false);
         for action in out.drain_actions() {
             match action {
@@ -178,6 +194,7 @@ impl World {
                 Action::Reconfigure(_) => self.reconfigured += 1,
                 Action::Ready => self.ready += 1,
                 Action::Exit { code } => self.exit = Some(code),
+                Action::Dial { .. } | Action::Respond { .. } | Action::Resolve { .. } => self.streams.push(action),
             }
         }
         assert!(published <= 1, "at most one publication a call");

@@ -1,13 +1,15 @@
 //! The agent about itself: identity, configuration, host, metrics, logs.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 
 use convoke_config::config::Config;
 use convoke_config::duration;
 
-use crate::agent_view::AgentView;
+use crate::agent_view::{AgentView, Pool, Status};
 use crate::call::{Answer, Call};
+use crate::coordinate::measured;
 use crate::json::Json;
 use crate::response::{Outcome, Response};
 
@@ -25,12 +27,8 @@ pub(crate) fn own(call: &Call<'_>) -> Answer {
     json.key("Version").text(&agent.identity.version);
     json.close_object();
     json.key("DebugConfig").config(config, agent);
-    json.key("Coord").coordinate();
-    json.key("Member");
-    match agent.members.first() {
-        Some(member) => json.member(member),
-        None => json.null(),
-    }
+    json.key("Coord").place(&agent.lan.coordinate.as_ref().map(measured).unwrap_or_default());
+    json.key("Member").member(&agent.lan.own());
     json.key("Stats");
     stats(call, &mut json);
     json.key("Meta").open_object();
@@ -45,6 +43,13 @@ pub(crate) fn own(call: &Call<'_>) -> Answer {
     call.document(200, json)
 }
 
+/// This one, and those whose servers are in the pool between datacenters.
+fn known_datacenters(agent: &AgentView) -> usize {
+    let own = &*agent.config.datacenter;
+    let of_servers = agent.wan.iter().flat_map(Pool::iter).filter_map(|member| member.tags().get("dc"));
+    of_servers.chain([own]).collect::<BTreeSet<_>>().len()
+}
+
 /// What `consul info` shows: maps of texts.
 fn stats(call: &Call<'_>, json: &mut Json) {
     let (agent, config) = (call.ctx.agent, call.config());
@@ -53,7 +58,6 @@ fn stats(call: &Call<'_>, json: &mut Json) {
         leader.ip().to_string() == agent.identity.advertise && config.ports.server == Some(leader.port())
     });
     let ttls = agent.checks.values().filter(|check| !check.definition.ttl.is_zero()).count();
-    let count = |status: u8| agent.members.iter().filter(|member| member.status == status).count().to_string();
     json.open_object();
     json.key("agent").pairs([
         ("check_monitors", agent.checks.values().filter(|c| c.definition.is_script()).count().to_string()),
@@ -70,7 +74,7 @@ fn stats(call: &Call<'_>, json: &mut Json) {
         json.key("consul").pairs([
             ("acl", if config.acl.enabled { "enabled" } else { "disabled" }.to_string()),
             ("bootstrap", truth(config.bootstrap)),
-            ("known_datacenters", "1".to_string()),
+            ("known_datacenters", known_datacenters(agent).to_string()),
             ("leader", truth(own)),
             ("leader_addr", agent.leader.map_or_else(String::new, |leader| leader.to_string())),
             ("server", truth(true)),
@@ -83,19 +87,16 @@ fn stats(call: &Call<'_>, json: &mut Json) {
             ("state", state.to_string()),
         ]);
     } else {
-        let servers = agent.members.iter().filter(|m| m.tags.get("role").is_some_and(|role| role == "consul"));
         json.key("consul").pairs([
             ("acl", if config.acl.enabled { "enabled" } else { "disabled" }.to_string()),
-            ("known_servers", servers.count().to_string()),
+            ("known_servers", agent.lan.servers().count().to_string()),
             ("server", truth(false)),
         ]);
     }
-    json.key("serf_lan").pairs([
-        ("encrypted", truth(!config.encrypt.is_empty())),
-        ("failed", count(4)),
-        ("left", count(3)),
-        ("members", agent.members.len().to_string()),
-    ]);
+    json.key("serf_lan").pool(&agent.lan, agent.encrypted[0]);
+    if let Some(wan) = &agent.wan {
+        json.key("serf_wan").pool(wan, agent.encrypted[1]);
+    }
     json.close_object();
 }
 
@@ -149,18 +150,21 @@ pub(crate) fn monitor(call: &Call<'_>) -> Answer {
 }
 
 impl Json {
-    /// Where every node's network coordinate starts: at the origin.
-    pub(crate) fn coordinate(&mut self) {
-        self.open_object();
-        self.key("Vec").open_array();
-        for _ in 0..8 {
-            self.item().u64(0);
-        }
-        self.close_array();
-        self.key("Error").literal("1.5");
-        self.key("Adjustment").u64(0);
-        self.key("Height").literal("0.00001");
-        self.close_object();
+    /// What `consul info` shows of a pool. Queries are not Convoke's way.
+    fn pool(&mut self, pool: &Pool, encrypted: bool) {
+        self.pairs([
+            ("coordinate_resets", pool.coordinate_resets.to_string()),
+            ("encrypted", if encrypted { "true" } else { "false" }.to_string()),
+            ("event_queue", "0".to_string()),
+            ("event_time", pool.event_time.to_string()),
+            ("failed", pool.count(Status::Failed).to_string()),
+            ("health_score", pool.health_score.to_string()),
+            ("intent_queue", pool.broadcasts.to_string()),
+            ("left", pool.count(Status::Left).to_string()),
+            ("members", pool.len().to_string()),
+            ("query_queue", "0".to_string()),
+            ("query_time", "1".to_string()),
+        ]);
     }
 
     /// The configuration in force, by the names Consul shows. Secrets are hidden.

@@ -1,11 +1,12 @@
 //! Members of the gossip pool, and changing it.
 
-use alloc::format;
 use alloc::string::ToString;
 
-use crate::agent_view::Member;
+use crate::agent_view::Pool;
 use crate::call::{Answer, Call};
 use crate::effect::{AgentRequest, Effect};
+use crate::filter::Filter;
+use crate::filter::schema::MEMBER;
 use crate::response::{Outcome, Response};
 
 /// `GET /v1/agent/members`
@@ -19,28 +20,16 @@ pub(crate) fn members(call: &Call<'_>) -> Answer {
             Response::text(500, "Network segments are not supported in this version of Consul")
         });
     }
+    let text = call.params.text("filter");
+    let filter = Filter::compile(&text, MEMBER).map_err(|why| Response::text(500, why.to_string()))?;
+    let pool = if wan { call.ctx.agent.wan.as_ref() } else { Some(&call.ctx.agent.lan) };
     let mut json = call.json(1024);
     json.open_array();
-    for member in call.ctx.agent.members.iter() {
-        if !wan {
-            json.item().member(member);
-        } else if let Some(member) = between_datacenters(member) {
-            json.item().member(&member);
-        }
+    for member in pool.into_iter().flat_map(Pool::iter).filter(|member| filter.keeps(member)) {
+        json.item().member(&member);
     }
     json.close_array();
     call.document(200, json)
-}
-
-/// A server as the pool between datacenters knows it: by its full name, at its other port.
-fn between_datacenters(member: &Member) -> Option<Member> {
-    if member.tags.get("role")? != "consul" {
-        return None;
-    }
-    let mut wan = member.clone();
-    wan.port = wan.tags.remove("wan_join_port")?.parse().ok()?;
-    wan.name = format!("{}.{}", member.name, member.tags.get("dc")?);
-    Some(wan)
 }
 
 /// `PUT /v1/agent/join/:address`

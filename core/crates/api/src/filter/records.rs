@@ -1,12 +1,15 @@
 //! How the rows yield what selectors name.
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 
 use convoke_catalog::group::Instance;
 use convoke_catalog::model::{Check, Node, Proxy, Service, Str, TaggedAddress};
 use serde_json::Value as Json;
+
+use crate::agent_view::Member;
+use crate::json::agent::PROTOCOLS;
 
 /// What a selector yields for one row.
 #[derive(Clone, Copy, Debug)]
@@ -201,6 +204,24 @@ impl Record for Check {
             "Type" => Value::Text(&self.kind),
             _ => return false,
         })
+    }
+}
+
+impl Record for Member<'_> {
+    fn any(&self, path: &[String], test: &dyn Fn(Value<'_>) -> bool) -> bool {
+        let [name, rest @ ..] = path else { return false };
+        match (name.as_str(), rest.first()) {
+            ("Addr", _) => test(Value::Text(&self.ip().to_string())),
+            ("Name", _) => test(Value::Text(self.name())),
+            ("Port", _) => test(Value::Number(self.port().into())),
+            ("Status", _) => test(Value::Number(self.status as i64)),
+            ("Tags", Some(tag)) => test(self.tags().get(tag).map_or(Value::Absent, Value::Text)),
+            ("Tags", None) => {
+                let all = self.tags().iter().map(|(name, value)| (name.into(), value.into())).collect();
+                test(Value::Pairs(Some(&all)))
+            }
+            (number, _) => PROTOCOLS.iter().any(|(name, value)| *name == number && test(Value::Number(*value as i64))),
+        }
     }
 }
 

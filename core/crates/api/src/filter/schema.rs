@@ -119,6 +119,21 @@ pub(crate) const CHECK: Schema = &[
 /// `/v1/health/service/:service`, `/v1/internal/ui/services`
 pub(crate) const INSTANCE: Schema = &[("Checks", Records(CHECK)), ("Node", Record(NODE)), ("Service", Record(SERVICE))];
 
+/// `/v1/agent/members`
+pub(crate) const MEMBER: Schema = &[
+    ("Addr", Text),
+    ("DelegateCur", Number),
+    ("DelegateMax", Number),
+    ("DelegateMin", Number),
+    ("Name", Text),
+    ("Port", Number),
+    ("ProtocolCur", Number),
+    ("ProtocolMax", Number),
+    ("ProtocolMin", Number),
+    ("Status", Number),
+    ("Tags", Map),
+];
+
 /// `/v1/internal/ui/nodes`
 pub(crate) const NODE_INFO: Schema = &[
     ("Address", Text),

@@ -46,10 +46,7 @@ fn instances() -> [Instance; 2] {
     let a = Node { name: "a".into(), meta: pairs(&[("rack", "1"), ("e.x", "y")]), ..Node::default() };
     let b = Node { name: "b".into(), tagged_addresses: pairs(&[("wan", "9.9.9.9")]), ..Node::default() };
     let checks: Arc<[Arc<Check>]> = Arc::new([check("c1", Status::Passing), check("c2", Status::Warning)]);
-    [
-        Instance { node: Arc::new(a), service: Arc::new(f1), checks, status: Status::Warning },
-        Instance { node: Arc::new(b), service: Arc::new(f2), checks: Arc::new([]), status: Status::Passing },
-    ]
+    [Instance::new(Arc::new(a), Arc::new(f1), checks), Instance::new(Arc::new(b), Arc::new(f2), Arc::new([]))]
 }
 
 /// Names of the nodes a filter keeps, or `None` if it is refused.

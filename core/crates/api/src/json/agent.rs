@@ -1,10 +1,22 @@
 //! What the agent holds itself, as `/v1/agent/...` shows it.
 
+use alloc::string::ToString as _;
+
 use convoke_catalog::model::{Check, Service};
 
 use super::Json;
 use super::rows::Show;
 use crate::agent_view::Member;
+
+/// The numbers of Serf's protocol and of what Consul puts on it, as Consul shows them of any member.
+pub(crate) const PROTOCOLS: [(&str, u64); 6] = [
+    ("ProtocolMin", 1),
+    ("ProtocolMax", 5),
+    ("ProtocolCur", 2),
+    ("DelegateMin", 2),
+    ("DelegateMax", 5),
+    ("DelegateCur", 4),
+];
 
 impl Json {
     /// A service of this agent. `hash` is its content hash, where that is shown.
@@ -80,22 +92,15 @@ impl Json {
         self.close_object();
     }
 
-    /// A member of the pool. The protocol numbers are those of Serf as Consul speaks it.
-    pub fn member(&mut self, member: &Member) {
+    /// A member of the pool.
+    pub fn member(&mut self, member: &Member<'_>) {
         self.open_object();
-        self.key("Name").text(&member.name);
-        self.key("Addr").text(&member.address);
-        self.key("Port").u64(member.port.into());
-        self.key("Tags").pairs(&member.tags);
-        self.key("Status").u64(member.status.into());
-        for (name, value) in [
-            ("ProtocolMin", 1),
-            ("ProtocolMax", 5),
-            ("ProtocolCur", 2),
-            ("DelegateMin", 2),
-            ("DelegateMax", 5),
-            ("DelegateCur", 4),
-        ] {
+        self.key("Name").text(member.name());
+        self.key("Addr").text(&member.ip().to_string());
+        self.key("Port").u64(member.port().into());
+        self.key("Tags").pairs(member.tags().iter());
+        self.key("Status").u64(member.status as u64);
+        for (name, value) in PROTOCOLS {
             self.key(name).u64(value);
         }
         self.close_object();

@@ -4,6 +4,8 @@
 //! * [`Json`]: the writer. * [`raw`]: JSON text that is passed through. * [`rows`]: the tables' rows.
 //! * [`agent`]: what the agent holds itself.
 
+use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 pub mod agent;
@@ -156,6 +158,22 @@ impl Json {
         decimal(&mut self.out, value);
     }
 
+    /// A number as Go writes one: in the fewest digits, with an exponent only where it is very small or very great. What
+    /// is no number JSON cannot say: `null`.
+    pub fn f64(&mut self, value: f64) {
+        let size = value.abs();
+        let text = if !value.is_finite() {
+            "null".to_string()
+        } else if size != 0.0 && size < 1e-6 {
+            format!("{value:e}")
+        } else if size >= 1e21 {
+            format!("{value:e}").replace('e', "e+")
+        } else {
+            format!("{value}")
+        };
+        self.literal(&text);
+    }
+
     /// `null`
     pub fn null(&mut self) {
         self.out.extend_from_slice(b"null");
@@ -301,6 +319,29 @@ mod tests {
             String::from_utf8(out).unwrap(),
             "\\\"\\\\\\n\\r\\t\\u0008\\u001f\u{7f}\\u003c\\u003e\\u0026\\u2028\\u2029\u{2027}é€"
         );
+    }
+
+    #[test]
+    fn fractions_are_those_of_go() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.5, "1.5"),
+            (1e-5, "0.00001"),
+            (1e-6, "0.000001"),
+            (1.5e-7, "1.5e-7"),
+            (-2e-10, "-2e-10"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (-1.25e300, "-1.25e+300"),
+            (f64::NAN, "null"),
+            (f64::INFINITY, "null"),
+        ] {
+            let mut j = Json::new(false, 16);
+            j.f64(value);
+            assert_eq!(String::from_utf8(j.finish()).unwrap(), text);
+        }
     }
 
     proptest! {

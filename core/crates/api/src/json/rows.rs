@@ -344,7 +344,8 @@ impl Json {
         self.close_object();
     }
 
-    fn base64(&mut self, bytes: &[u8]) {
+    /// Bytes as a string in base64.
+    pub(crate) fn base64(&mut self, bytes: &[u8]) {
         use base64::Engine as _;
         let engine = base64::engine::general_purpose::STANDARD;
         self.out.push(b'"');

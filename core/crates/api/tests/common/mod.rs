@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use convoke_api::agent_view::{AgentView, Identity, LocalCheck, LocalService, Member};
+use convoke_api::agent_view::{AgentView, Identity, LocalCheck, LocalService, Pool};
 use convoke_api::effect::{AgentRequest, Effect};
 use convoke_api::request::Request;
 use convoke_api::response::{Outcome, Response, Wait};
@@ -15,6 +15,7 @@ use convoke_catalog::Table;
 use convoke_catalog::catalog::Catalog;
 use convoke_catalog::model::{Check, Service, Status, Str};
 use convoke_config::config::Config;
+use convoke_swim::{Profile, Tags, Versions};
 
 pub(crate) struct World {
     pub(crate) catalog: Catalog,
@@ -50,9 +51,9 @@ impl Default for World {
     fn default() -> Self {
         let config = Config { server: true, node_name: "n1".into(), ..Config::default() };
         let address: SocketAddr = "127.0.0.1:8300".parse().unwrap();
-        let tags = [("role", "consul"), ("dc", "dc1"), ("wan_join_port", "8302")];
-        let tags = tags.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
-        let me = Member { name: "n1".into(), address: "127.0.0.1".into(), port: 8301, tags, status: 1 };
+        let me = |name: &str, port: u16, tags: Tags| {
+            Pool::alone(Profile::new(name, SocketAddr::new(address.ip(), port), tags, Versions::OURS))
+        };
         let identity = Identity {
             node_name: "n1".into(),
             node_id: "40e4a748-2192-161a-0510-9bf59fe950b5".into(),
@@ -65,7 +66,8 @@ impl Default for World {
             identity: Arc::new(identity),
             services: Table::default(),
             checks: Table::default(),
-            members: Arc::new(vec![me]),
+            lan: me("n1", 8301, Tags::from([("dc", "dc1"), ("role", "consul"), ("wan_join_port", "8302")])),
+            wan: Some(me("n1.dc1", 8302, Tags::from([("dc", "dc1"), ("role", "consul")]))),
             leader: Some(address),
             peers: Arc::new(vec![address]),
             revision: 1,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use convoke_catalog::command::{Deregister, KvDelete, KvSet, Register};
+use convoke_catalog::coordinate::{CoordinateUpdate, NodeCoordinate};
 use convoke_catalog::model::{Check, Indexes, KvEntry, Node, Service, Status, Str, Tenancy};
 use convoke_catalog::queries::PreparedQuery;
 use convoke_catalog::{Command, Reply, View};
@@ -18,6 +19,8 @@ pub(crate) struct Naive {
     checks: BTreeMap<Key, Check>,
     kv: BTreeMap<(String, String), KvEntry>,
     queries: BTreeMap<String, PreparedQuery>,
+    /// By folded node name and segment.
+    coordinates: BTreeMap<(String, String), NodeCoordinate>,
 }
 
 fn fold(name: &str) -> String {
@@ -61,6 +64,7 @@ impl Naive {
                 Some(_) => Reply::Done,
                 None => Reply::Refused(format!("Cannot modify non-existent prepared query: '{id}'")),
             },
+            Command::Coordinates(updates) => self.place(index, updates),
             Command::Txn(_) => unreachable!("transactions have tests of their own"),
         }
     }
@@ -171,6 +175,21 @@ impl Naive {
         self.nodes.remove(key);
         self.services.retain(|(_, node, _), _| node != key);
         self.checks.retain(|(_, node, _), _| node != key);
+        self.coordinates.retain(|(node, _), _| node != key);
+    }
+
+    fn place(&mut self, index: u64, updates: Vec<CoordinateUpdate>) -> Reply {
+        if updates.iter().any(|update| !update.coordinate.vec[0].is_finite()) {
+            return Reply::Refused("invalid coordinate".into());
+        }
+        for CoordinateUpdate { node, segment, coordinate, .. } in updates {
+            let at = (fold(&node), segment.to_string());
+            let same = |old: &NodeCoordinate| (&old.node, old.coordinate) == (&node, coordinate);
+            if self.nodes.contains_key(&at.0) && !self.coordinates.get(&at).is_some_and(same) {
+                self.coordinates.insert(at, NodeCoordinate { node, segment, coordinate, modify: index });
+            }
+        }
+        Reply::Done
     }
 
     fn deregister(&mut self, deregister: &Deregister) {
@@ -266,6 +285,8 @@ impl Naive {
         for query in queries {
             assert_eq!(view.query(&query.name.to_uppercase()).map(|found| &**found), Some(query));
         }
+        let placed: Vec<&NodeCoordinate> = view.coordinates("default").collect();
+        assert_eq!(placed, self.coordinates.values().collect::<Vec<_>>());
         for space in ["default", "team"] {
             self.compare_space(view, space);
         }

@@ -12,6 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+const SHORTEST_GOSSIP: Duration = Duration::from_millis(10);
 const HOURS_8: Duration = Duration::from_secs(8 * 3600);
 
 pub(super) fn cluster(config: &mut Config, tree: &mut Tree<'_>) {
@@ -67,6 +68,22 @@ fn gossip(gossip: &mut Gossip, tree: &mut Tree<'_>, name: &str) {
         retransmit_mult: tree.number(&path("retransmit_mult"), gossip.retransmit_mult),
         suspicion_mult: tree.number(&path("suspicion_mult"), gossip.suspicion_mult),
     };
+    // Consul takes these, and then spins or loses news.
+    let intervals = [
+        ("gossip_interval", gossip.gossip_interval),
+        ("probe_interval", gossip.probe_interval),
+        ("probe_timeout", gossip.probe_timeout),
+    ];
+    for (key, interval) in intervals {
+        if interval < SHORTEST_GOSSIP {
+            tree.refuse(&path(key), "must be at least 10ms");
+        }
+    }
+    for (key, mult) in [("retransmit_mult", gossip.retransmit_mult), ("suspicion_mult", gossip.suspicion_mult)] {
+        if mult == 0 {
+            tree.refuse(&path(key), "must be at least 1");
+        }
+    }
 }
 
 fn reconnect(tree: &mut Tree<'_>, key: &str, default: Duration) -> Duration {

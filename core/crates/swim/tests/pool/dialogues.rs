@@ -104,15 +104,30 @@ fn a_new_address_is_taken_once_the_old_one_is_gone() {
     pool.told.push(Vec::new());
     pool.command(5, Command::Join { ticket: Ticket(1), addresses: vec![address(0)] });
     pool.run(2 * SECOND);
-    assert_eq!(pool.node(0).members().get("n4").unwrap().profile.address(), address(4));
     let conflict =
         |(_, action): &(_, Action)| matches!(action, Action::Conflict { name, own: false, .. } if name == "n4");
     assert!(pool.told[0].iter().any(conflict), "two of one name are told");
-    pool.run(60 * SECOND);
+    pool.run(3 * SECOND);
     for n in 0..4 {
         let member = pool.node(n).members().get("n4").unwrap();
         assert_eq!((member.profile.address(), member.state), (address(5), State::Alive), "at n{n}");
     }
+}
+
+#[test]
+fn the_name_of_one_that_answers_is_not_taken() {
+    let mut pool = Pool::joined(5);
+    let thief = Boot { name: "n4".into(), address: address(5), incarnation: 50, ..boot(5) };
+    pool.nodes.push(Some(convoke_swim::Swim::new(thief)));
+    pool.told.push(Vec::new());
+    pool.command(5, Command::Join { ticket: Ticket(1), addresses: vec![address(0)] });
+    pool.run(60 * SECOND);
+    for n in 0..5 {
+        let member = pool.node(n).members().get("n4").unwrap();
+        assert_eq!((member.profile.address(), member.state), (address(4), State::Alive), "at n{n}");
+    }
+    let told = |(_, action): &(_, Action)| matches!(action, Action::Conflict { own: true, .. });
+    assert!(pool.told[5].iter().any(told), "the second one is told");
 }
 
 #[test]
@@ -231,6 +246,15 @@ fn encryption_is_rolled_out_without_losing_anybody() {
     }
     pool.run(20 * SECOND);
     assert!((0..3).all(|n| pool.happened(n, MemberEvent::Failed).is_empty()));
+}
+
+#[test]
+fn a_name_that_cannot_be_shown_is_not_taken_in() {
+    let mut pool = Pool::new([boot(0), Boot { name: "n1\n==> all is well".into(), ..boot(1) }]);
+    pool.command(1, Command::Join { ticket: Ticket(1), addresses: vec![address(0)] });
+    pool.run(2 * SECOND);
+    assert_eq!(pool.node(0).members().len(), 1);
+    assert!(pool.node(0).stats().dropped_malformed > 0);
 }
 
 #[test]
