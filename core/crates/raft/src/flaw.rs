@@ -25,6 +25,8 @@ pub enum Flaw {
     OwnMatchBeforeDisk,
     /// R9: a follower acknowledges before its disk does.
     AckBeforeDisk,
+    /// R1: who is the last voter leads at once when it starts, though the leader that left may not know yet.
+    LoneVoterHurries,
     /// R10: the lease is as long as twice what followers wait.
     LeaseTooLong,
     /// E1: a vote is told before it is on disk.

@@ -371,7 +371,10 @@ impl Raft {
         self.started = true;
         self.heard = Some(now);
         self.await_leader(now);
-        if self.history.current().is_lone_voter(self.id) {
+        // Alone it need not wait, unless it became so by an entry that it does not know to be committed: whoever led then may
+        // lead on until it knows, by a lease that this server granted in an earlier life.
+        let settled = self.history.index() <= self.commit || self.flaws.has(Flaw::LoneVoterHurries);
+        if settled && self.history.current().is_lone_voter(self.id) {
             self.stand(now, out);
         }
     }

@@ -35,6 +35,27 @@ fn r1_a_leader_cut_off_answers_by_lease_only_while_nobody_else_can_lead() {
 }
 
 #[test]
+fn r1_the_last_voter_waits_for_the_lease_of_the_leader_that_left() {
+    prove(Flaw::LoneVoterHurries, |flaw| {
+        let (mut world, leader) = World::led(2, 3, flaw);
+        world.run(SECOND);
+        let last = 1 - leader;
+        // The entry arrives, and the leader does not hear so.
+        world.cut.insert((last, leader));
+        world.change(leader, convoke_raft::Change::Remove(crate::harness::id(leader)));
+        world.run(2 * MS);
+        world.crash(last, 9);
+        world.restart(last);
+        for _ in 0..20 {
+            world.run(10 * MS);
+            world.read(leader, ReadMode::Lease);
+        }
+        world.run(SECOND);
+        assert_eq!(world.leader(), Some(last), "in the end it leads alone");
+    });
+}
+
+#[test]
 fn r2_a_lease_is_over_after_a_pause() {
     prove(Flaw::LeaseFromAnswer, |flaw| {
         for offset in 0..70 {
