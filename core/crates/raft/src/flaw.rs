@@ -11,6 +11,8 @@ pub enum Flaw {
     ReadBeforeOwnCommit,
     /// R4: reads of followers are counted from 0 at each start, and answers of any term are taken.
     ReadIdReused,
+    /// R4: a heartbeat of an earlier term is answered in the current one, so that the answer seems to be to another round.
+    OldRoundsCount,
     /// R5: the lease goes on after another was told to campaign.
     LeaseDuringTransfer,
     /// R6: one less than a majority confirms a read.
@@ -23,6 +25,8 @@ pub enum Flaw {
     OwnMatchBeforeDisk,
     /// R9: a follower acknowledges before its disk does.
     AckBeforeDisk,
+    /// R1: who is the last voter leads at once when it starts, though the leader that left may not know yet.
+    LoneVoterHurries,
     /// R10: the lease is as long as twice what followers wait.
     LeaseTooLong,
     /// E1: a vote is told before it is on disk.

@@ -90,9 +90,7 @@ impl Raft {
 
     pub(crate) fn on_heartbeat(&mut self, from: NodeId, round: u64, commit: Index, out: &mut Actions) {
         self.learn_commit(commit);
-        let following = self.leader == Some(from);
-        let received = if following { self.following.verified } else { 0 };
-        let matched = if following { self.matched() } else { 0 };
+        let (received, matched) = (self.following.verified, self.matched());
         self.send(from, Message::HeartbeatReply { term: self.term, round, matched, received }, out);
     }
 

@@ -115,6 +115,11 @@ pub enum Message {
         /// The bytes before this are there.
         wanted: u64,
     },
+    /// "There is a later term": to a leader of an earlier one, instead of an answer.
+    Outdated {
+        /// Of who says so.
+        term: Term,
+    },
     /// "Campaign now" (dissertation, section 3.10).
     TimeoutNow {
         /// Sender's.
@@ -170,6 +175,7 @@ impl Message {
             | Self::HeartbeatReply { term, .. }
             | Self::Chunk { term, .. }
             | Self::ChunkReply { term, .. }
+            | Self::Outdated { term }
             | Self::TimeoutNow { term }
             | Self::Read { term, .. }
             | Self::ReadReply { term, .. } => *term,
@@ -207,7 +213,7 @@ impl Message {
                     && (!data.is_empty() || meta.len == 0)
             }
             Self::ChunkReply { position: at, .. } => position(at),
-            Self::TimeoutNow { .. } | Self::Read { .. } => true,
+            Self::Outdated { .. } | Self::TimeoutNow { .. } | Self::Read { .. } => true,
             Self::ReadReply { index, .. } => index.is_none_or(number),
         }
     }

@@ -371,7 +371,10 @@ impl Raft {
         self.started = true;
         self.heard = Some(now);
         self.await_leader(now);
-        if self.history.current().is_lone_voter(self.id) {
+        // Alone it need not wait, unless it became so by an entry that it does not know to be committed: whoever led then may
+        // lead on until it knows, by a lease that this server granted in an earlier life.
+        let settled = self.history.index() <= self.commit || self.flaws.has(Flaw::LoneVoterHurries);
+        if settled && self.history.current().is_lone_voter(self.id) {
             self.stand(now, out);
         }
     }
@@ -494,30 +497,30 @@ impl Raft {
             }
             Message::Vote { term, last, transfer } => self.on_vote(now, from, (term, last), transfer, out),
             Message::VoteReply { term, asked, granted } => self.on_vote_reply(now, from, (term, asked), granted, out),
+            Message::Append { term, .. } | Message::Heartbeat { term, .. } | Message::Chunk { term, .. }
+                if term < self.term && !self.flaws.has(Flaw::OldRoundsCount) =>
+            {
+                // Its time is over, and from this it learns so. It is no answer to what it sent: the sender may lead this
+                // very term by the time it arrives, and would take an answer for one to what it sent in this term.
+                self.send(from, Message::Outdated { term: self.term }, out);
+            }
             Message::Append { term, prev, entries, commit } => {
                 if self.hear(now, from, term, out) {
                     self.on_append(from, prev, &entries, commit, out);
-                } else if term < self.term {
-                    // It learns from the answer that its time is over.
-                    let outcome = crate::message::Appended::Rejected { prev: prev.index, hint: Position::ZERO };
-                    self.send(from, Message::AppendReply { term: self.term, outcome }, out);
                 }
             }
             Message::Heartbeat { term, round, commit } => {
-                let heard = self.hear(now, from, term, out);
-                if heard || term < self.term {
-                    self.on_heartbeat(from, round, if heard { commit } else { 0 }, out);
+                if self.hear(now, from, term, out) || term < self.term {
+                    self.on_heartbeat(from, round, commit, out);
                 }
             }
             Message::Chunk { term, meta, offset, data } => {
                 let silent = self.flaws.has(Flaw::ChunksAreSilence) && term == self.term;
                 if silent || self.hear(now, from, term, out) {
                     self.on_chunk(from, meta, offset, &data, out);
-                } else if term < self.term {
-                    let outcome = crate::message::Appended::Rejected { prev: 0, hint: Position::ZERO };
-                    self.send(from, Message::AppendReply { term: self.term, outcome }, out);
                 }
             }
+            Message::Outdated { term } => self.learn(now, term, out),
             Message::AppendReply { term, outcome } => {
                 if self.answers(now, term, out) {
                     self.on_append_reply(now, from, outcome);

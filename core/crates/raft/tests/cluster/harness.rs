@@ -429,9 +429,10 @@ impl World {
                 }
                 Action::Send { to, message } => self.post(n, number(to), &message),
                 Action::Apply(batch) => {
+                    let term = self.raft(n).term();
                     for committed in batch {
                         let entry = &committed.entry;
-                        self.witness.applies(n, entry);
+                        self.witness.applies(n, term, entry);
                         let state = &mut self.nodes[n].state;
                         assert_eq!(entry.index, state.applied + 1, "n{n} applies in order");
                         state.applied = entry.index;

@@ -10,8 +10,9 @@ use crate::harness::Node;
 #[derive(Default)]
 pub(crate) struct Witness {
     leaders: BTreeMap<Term, usize>,
-    /// Every entry that any server applied.
-    pub(crate) applied: BTreeMap<Index, Entry>,
+    /// Every entry that any server applied, and the term that the first one to do so was in: the entry was committed in that
+    /// term or before. (Not always in its own: a later leader may have committed it, while one in between never had it.)
+    applied: BTreeMap<Index, (Entry, Term)>,
     /// The highest term of these.
     newest: Term,
 }
@@ -26,8 +27,8 @@ impl Witness {
 
     /// Leader completeness (figure 3): what is committed is in the log of every later leader.
     fn completeness(&self, n: usize, raft: &Raft) {
-        for (index, entry) in self.applied.range(raft.first_index()..) {
-            if entry.term < raft.term() {
+        for (index, (entry, committed)) in self.applied.range(raft.first_index()..) {
+            if *committed < raft.term() {
                 let found = raft.entry(*index).map(|entry| entry.term);
                 assert_eq!(found, Some(entry.term), "leader completeness: n{n} of term {} lacks {index}", raft.term());
             }
@@ -35,9 +36,9 @@ impl Witness {
     }
 
     /// State machine safety (figure 3): nobody applies another entry at the same index.
-    pub(crate) fn applies(&mut self, n: usize, entry: &Entry) {
+    pub(crate) fn applies(&mut self, n: usize, term: Term, entry: &Entry) {
         self.newest = self.newest.max(entry.term);
-        let first = self.applied.entry(entry.index).or_insert_with(|| entry.clone());
+        let (first, _) = self.applied.entry(entry.index).or_insert_with(|| (entry.clone(), term));
         assert_eq!(first, entry, "state machine safety: n{n} applies another entry");
     }
 

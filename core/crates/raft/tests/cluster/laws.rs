@@ -54,7 +54,7 @@ fn message(rng: &mut Rng, raft: &Raft) -> Message {
         _ => Position { term: some(rng, raft.term()), index },
     };
     let read = ReadId { start: rng.below(3), count: rng.below(3) };
-    match rng.below(14) {
+    match rng.below(15) {
         0 => Message::PreVote { term: term.saturating_add(1), last: position },
         1 => Message::PreVoteReply { term, asked: some(rng, raft.term() + 1), granted: rng.one_in(2) },
         2 => Message::Vote { term, last: position, transfer: rng.one_in(2) },
@@ -77,6 +77,7 @@ fn message(rng: &mut Rng, raft: &Raft) -> Message {
         }
         11 => Message::ChunkReply { term, position, wanted: some(rng, 2) },
         12 => Message::TimeoutNow { term },
+        13 => Message::Outdated { term },
         _ if rng.one_in(2) => Message::Read { term, id: read },
         _ => Message::ReadReply { term, id: read, index: rng.one_in(2).then_some(index) },
     }

@@ -35,6 +35,27 @@ fn r1_a_leader_cut_off_answers_by_lease_only_while_nobody_else_can_lead() {
 }
 
 #[test]
+fn r1_the_last_voter_waits_for_the_lease_of_the_leader_that_left() {
+    prove(Flaw::LoneVoterHurries, |flaw| {
+        let (mut world, leader) = World::led(2, 3, flaw);
+        world.run(SECOND);
+        let last = 1 - leader;
+        // The entry arrives, and the leader does not hear so.
+        world.cut.insert((last, leader));
+        world.change(leader, convoke_raft::Change::Remove(crate::harness::id(leader)));
+        world.run(2 * MS);
+        world.crash(last, 9);
+        world.restart(last);
+        for _ in 0..20 {
+            world.run(10 * MS);
+            world.read(leader, ReadMode::Lease);
+        }
+        world.run(SECOND);
+        assert_eq!(world.leader(), Some(last), "in the end it leads alone");
+    });
+}
+
+#[test]
 fn r2_a_lease_is_over_after_a_pause() {
     prove(Flaw::LeaseFromAnswer, |flaw| {
         for offset in 0..70 {
@@ -110,6 +131,19 @@ fn r4_late_answers_are_not_taken_for_others() {
         let refused = convoke_raft::Action::Refused { ticket: Ticket(2), refusal: Refusal::NoLeader };
         assert!(actions.contains(&refused));
         assert!(bench.hear(1, Message::ReadReply { term: 1, id: second, index: Some(1) }).is_empty());
+    });
+}
+
+#[test]
+fn r4_a_round_of_an_earlier_reign_confirms_nothing_in_a_later_one() {
+    prove(Flaw::OldRoundsCount, |flaw| {
+        let mut bench = Bench::new(3, &[1, 1], flaw);
+        // It votes for the leader of term 4, who was deposed, in term 5.
+        bench.hear(1, Message::Vote { term: 5, last: at(4, 9), transfer: false });
+        bench.persist_all();
+        // A heartbeat of term 4 comes late. Answered in term 5 it would confirm round 7 of term 5, which was sent later.
+        let told = said(&bench.hear(1, Message::Heartbeat { term: 4, round: 7, commit: 0 }));
+        assert_eq!(told, [(crate::harness::id(1), Message::Outdated { term: 5 })]);
     });
 }
 
