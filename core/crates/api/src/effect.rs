@@ -28,6 +28,14 @@ pub enum Effect {
     Agent(AgentRequest),
 }
 
+impl Effect {
+    /// Only the leader can do it.
+    #[must_use]
+    pub const fn needs_leader(&self) -> bool {
+        false
+    }
+}
+
 /// How the reply to a [`Command`] becomes a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Render {
