@@ -131,12 +131,7 @@ pub(crate) fn swarm(args: &ArgMatches) -> bool {
     let bar = show::bar(seeds, "seeds");
     let start = Instant::now();
     each_seed(first, seeds, get(args, "threads"), |seed| {
-        let options = Options {
-            seed,
-            span: Duration::from_secs(60 * minutes),
-            planted,
-            trace: args.get_flag("trace"),
-        };
+        let options = Options { seed, span: Duration::from_secs(60 * minutes), planted, trace: args.get_flag("trace") };
         let result = attempt(&options);
         if let Err(what) = &result {
             let flaw = planted.map_or_else(String::new, |planted| format!(" --flaw {}", planted.name()));
@@ -179,7 +174,12 @@ fn report(mut sum: Sum, minutes: u64, took: Duration) -> bool {
             leader(0.99),
             leader(1.0)
         );
-        say!("equal states after that: median {:.2} s, p99 {:.2} s, at most {:.2} s", equal(0.5), equal(0.99), equal(1.0));
+        say!(
+            "equal states after that: median {:.2} s, p99 {:.2} s, at most {:.2} s",
+            equal(0.5),
+            equal(0.99),
+            equal(1.0)
+        );
     }
     let mut missing: Vec<convoke_sim::consensus::faults::Kind> = Vec::new();
     for kinds in KINDS.chunks(3) {
@@ -205,7 +205,10 @@ fn gossip(args: &ArgMatches) -> bool {
             broken.fetch_add(1, Ordering::Relaxed);
             bar.suspend(|| {
                 say!("seed {seed}: BROKEN: {violation}");
-                say!("    again: convoke-sim run --scenario swarm --seed {seed} --minutes {} --trace", get(args, "minutes"));
+                say!(
+                    "    again: convoke-sim run --scenario swarm --seed {seed} --minutes {} --trace",
+                    get(args, "minutes")
+                );
             });
         }
         bar.inc(1);

@@ -20,7 +20,6 @@ use convoke_sim::measure::{self, lifeguard};
 use convoke_sim::scenario::{self, Scenario, Setup};
 use convoke_sim::{Violation, World};
 
-
 fn main() -> ExitCode {
     let matches = command().get_matches();
     let Some((name, args)) = matches.subcommand() else { return ExitCode::FAILURE };

@@ -185,7 +185,9 @@ impl Client {
                 self.target = place(*leader).unwrap_or_else(|| rng.index(servers));
                 self.again(Duration::from_millis(2), rng, history)
             }
-            Reply::Refused(Refusal::Transferring | Refusal::Busy) => self.again(Duration::from_millis(50), rng, history),
+            Reply::Refused(Refusal::Transferring | Refusal::Busy) => {
+                self.again(Duration::from_millis(50), rng, history)
+            }
             Reply::Refused(_) => {
                 self.target = rng.index(servers);
                 self.again(Duration::from_millis(100), rng, history)

@@ -359,7 +359,10 @@ impl World {
             return;
         }
         // All members agree on who they are, so that no change is under way that would leave two.
-        if (0..self.slots.len()).filter(|n| wanted.contains(&self.slots[*n].id)).any(|n| voters(n).as_ref() != Some(&wanted)) {
+        if (0..self.slots.len())
+            .filter(|n| wanted.contains(&self.slots[*n].id))
+            .any(|n| voters(n).as_ref() != Some(&wanted))
+        {
             return;
         }
         let tear = self.tear();

@@ -66,11 +66,18 @@ impl Default for Kv {
 }
 
 fn of_cell(key: u32, cell: Cell) -> u64 {
-    if cell == Cell::default() { 0 } else { fold(fold(u64::from(key) + 1, cell.value ^ 0x5bd1), fold(cell.owner ^ 0x77, cell.index ^ 0xabcd)) }
+    if cell == Cell::default() {
+        0
+    } else {
+        fold(fold(u64::from(key) + 1, cell.value ^ 0x5bd1), fold(cell.owner ^ 0x77, cell.index ^ 0xabcd))
+    }
 }
 
 fn of_told(client: u64, serial: u64, told: Told) -> u64 {
-    fold(fold(client ^ 0x1234_5678, serial ^ 0x9876), fold(told.seen.value ^ 0x11, u64::from(told.ok) ^ told.seen.owner << 1 ^ 0xfeed))
+    fold(
+        fold(client ^ 0x1234_5678, serial ^ 0x9876),
+        fold(told.seen.value ^ 0x11, u64::from(told.ok) ^ told.seen.owner << 1 ^ 0xfeed),
+    )
 }
 
 impl Kv {

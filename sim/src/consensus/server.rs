@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use convoke_kit::{Machine as _, Out, Time};
 use convoke_raft::{
-    Action, Boot, Change, Command, Config, Entry, Event, Membership, Message, NodeId, Payload, Persist, Position, Proposal,
-    Raft, ReadMode, RecoverError, Refusal, Role, Ticket,
+    Action, Boot, Change, Command, Config, Entry, Event, Membership, Message, NodeId, Payload, Persist, Position,
+    Proposal, Raft, ReadMode, RecoverError, Refusal, Role, Ticket,
 };
 
 use super::bug::{Bug, Planted};
@@ -167,7 +167,13 @@ impl Server {
     /// # Errors
     ///
     /// When something that had been durable is not there.
-    pub fn start(id: NodeId, disk: &mut Disk, config: Config, seed: u64, planted: Option<Planted>) -> Result<Self, StartError> {
+    pub fn start(
+        id: NodeId,
+        disk: &mut Disk,
+        config: Config,
+        seed: u64,
+        planted: Option<Planted>,
+    ) -> Result<Self, StartError> {
         let bug = match planted {
             Some(Planted::Bug(bug)) => Some(bug),
             _ => None,
@@ -182,7 +188,8 @@ impl Server {
             }
         };
         let mirror = Mirror::of(&read.recovered);
-        let raft = Raft::new(Boot { id, recovered: read.recovered, config, seed, flaw: planted.and_then(Planted::flaw) })?;
+        let raft =
+            Raft::new(Boot { id, recovered: read.recovered, config, seed, flaw: planted.and_then(Planted::flaw) })?;
         disk.log.truncate(read.valid);
         disk.mirror = mirror;
         Ok(Self {
@@ -279,7 +286,10 @@ impl Server {
             Ask::Command { serial, key, op } => {
                 let data = Kv::encode(*key, *op).into();
                 let command = Command { client: request.client.into(), serial: *serial, data };
-                if self.bug == Some(Bug::AnsweredEarly) && self.raft.role() == Role::Leader && matches!(op, Op::Write(_)) {
+                if self.bug == Some(Bug::AnsweredEarly)
+                    && self.raft.role() == Role::Leader
+                    && matches!(op, Op::Write(_))
+                {
                     let reply = Reply::Told(Told { ok: true, seen: self.kv.get(*key) });
                     effects.push(Effect::Answer { request: request.clone(), reply });
                 }
@@ -315,7 +325,9 @@ impl Server {
                 Action::Persist(persist) => {
                     let raft = &self.raft;
                     let log = |from: u64| {
-                        (from.max(raft.first_index())..=raft.last().index).filter_map(|i| raft.entry(i).cloned()).collect()
+                        (from.max(raft.first_index())..=raft.last().index)
+                            .filter_map(|i| raft.entry(i).cloned())
+                            .collect()
                     };
                     let steps = self.writer.steps(&persist, log);
                     let number = self.writer.number();
@@ -349,7 +361,11 @@ impl Server {
                     // It is of this state machine: its digest was checked, and all servers are alike.
                     let Some(mut kv) = Kv::import(snapshot.data.as_slice()) else { continue };
                     kv.applied = snapshot.meta.position.index;
-                    if self.bug == Some(Bug::InstallMerges) { self.kv.merge(kv) } else { self.kv = kv }
+                    if self.bug == Some(Bug::InstallMerges) {
+                        self.kv.merge(kv)
+                    } else {
+                        self.kv = kv
+                    }
                     effects.push(Effect::Installed { position: snapshot.meta.position, hash: self.kv.hash() });
                 }
                 Action::Readable { ticket, .. } => {

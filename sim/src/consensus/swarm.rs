@@ -100,14 +100,7 @@ fn begin(options: &Options) -> (World, Plan) {
     };
     let wild = options.planted.is_some_and(|planted| planted.is(Bug::WildClocks));
     let drifting = wild || rng.one_in(2);
-    let spec = Spec {
-        seed: options.seed,
-        voters,
-        spares,
-        config,
-        planted: options.planted,
-        trace: options.trace,
-    };
+    let spec = Spec { seed: options.seed, voters, spares, config, planted: options.planted, trace: options.trace };
     let mut world = World::new(&spec);
     let mut slowest = 1000;
     world.set_clocks(|rng| {
@@ -174,7 +167,14 @@ fn recover(world: &mut World, plan: &Plan) -> Result<Lived, Violation> {
                     |server| {
                         let raft = server.raft();
                         let members = raft.membership().1.0.iter().map(|(id, m)| (*id, m.voter)).collect::<Vec<_>>();
-                        format!("{:?}: {:?} term {} applied {} of {:?}, members {members:?}", slot.id, raft.role(), raft.term(), raft.applied(), raft.last())
+                        format!(
+                            "{:?}: {:?} term {} applied {} of {:?}, members {members:?}",
+                            slot.id,
+                            raft.role(),
+                            raft.term(),
+                            raft.applied(),
+                            raft.last()
+                        )
                     },
                 )
             })
@@ -211,7 +211,13 @@ fn recover(world: &mut World, plan: &Plan) -> Result<Lived, Violation> {
         leader_after,
         equal_after,
         events: world.events,
-        applied: world.slots.iter().filter_map(|slot| slot.server.as_ref()).map(|server| server.kv().applied).max().unwrap_or(0),
+        applied: world
+            .slots
+            .iter()
+            .filter_map(|slot| slot.server.as_ref())
+            .map(|server| server.kv().applied)
+            .max()
+            .unwrap_or(0),
     })
 }
 
@@ -226,15 +232,18 @@ fn equal(world: &World) -> bool {
     let members = leader.raft().membership().1;
     leader.raft().has_committed_in_term()
         && leader.raft().last().index == leader.kv().applied
-        && world.slots.iter().filter(|slot| members.contains(slot.id) && slot.life == Life::Up).all(|slot| {
-            slot.server.as_ref().is_some_and(|server| (server.kv().applied, server.kv().hash()) == want)
-        })
+        && world
+            .slots
+            .iter()
+            .filter(|slot| members.contains(slot.id) && slot.life == Life::Up)
+            .all(|slot| slot.server.as_ref().is_some_and(|server| (server.kv().applied, server.kv().hash()) == want))
 }
 
 /// One client reads all keys there are: what was acknowledged must be there.
 fn read_everything(world: &mut World) {
     let Some(leader) = world.leader() else { return };
-    let keys: Vec<u32> = world.slots[leader].server.as_ref().map_or_else(Vec::new, |server| server.kv().keys().collect());
+    let keys: Vec<u32> =
+        world.slots[leader].server.as_ref().map_or_else(Vec::new, |server| server.kv().keys().collect());
     let client = world.clients.len();
     world.add_client(Habits { pace: SECOND, patience: SECOND, attempts: 5, keys: 1, epoch: SECOND });
     world.clients[client].stopped = true;

@@ -30,17 +30,41 @@ const WATCHER: u32 = u32::MAX - 1;
 enum Happening {
     Timer(usize),
     Disk(usize),
-    Message { from: NodeId, to: NodeId, number: u64, message: Message },
-    Request { to: usize, request: Request },
-    Reply { client: usize, number: u64, reply: Reply },
-    Patience { client: usize, number: u64, attempt: u32 },
-    Ask { client: usize, number: u64 },
+    Message {
+        from: NodeId,
+        to: NodeId,
+        number: u64,
+        message: Message,
+    },
+    Request {
+        to: usize,
+        request: Request,
+    },
+    Reply {
+        client: usize,
+        number: u64,
+        reply: Reply,
+    },
+    Patience {
+        client: usize,
+        number: u64,
+        attempt: u32,
+    },
+    Ask {
+        client: usize,
+        number: u64,
+    },
     Begin(usize),
     Look,
     Restart(usize),
     Resume(usize),
     /// The planted bugs that report a write before it is durable.
-    Early { to: usize, start: u64, seq: u64, number: u64 },
+    Early {
+        to: usize,
+        start: u64,
+        seq: u64,
+        number: u64,
+    },
 }
 
 /// Servers, clients, and what is between them.
@@ -302,7 +326,10 @@ impl World {
         let mut effects = std::mem::take(&mut self.effects);
         act(server, local, &mut effects);
         let raft = server.raft();
-        let what = fold(raft.term() ^ raft.commit() << 20, raft.last().index ^ raft.applied() << 20 ^ (effects.len() as u64) << 50);
+        let what = fold(
+            raft.term() ^ raft.commit() << 20,
+            raft.last().index ^ raft.applied() << 20 ^ (effects.len() as u64) << 50,
+        );
         self.digest.add(self.now, kind, at as u32, what);
         // Who leads is known before what it does.
         if slot.leads() {
@@ -378,7 +405,9 @@ impl World {
         self.count(fate, self.network.reaches(from as u32, at as u32));
         match fate {
             Fate::Lost => {}
-            Fate::Once(delay) => self.queue.push(self.now + delay, Happening::Message { from: id, to, number, message }),
+            Fate::Once(delay) => {
+                self.queue.push(self.now + delay, Happening::Message { from: id, to, number, message })
+            }
             Fate::Twice(delay, again) => {
                 let copy = message.clone();
                 self.queue.push(self.now + delay, Happening::Message { from: id, to, number, message });
@@ -442,7 +471,8 @@ impl World {
         }
         let client = request.client as usize - 1;
         let node = CLIENTS + request.client;
-        if let Fate::Once(delay) | Fate::Twice(delay, _) = self.network.packet(&mut self.rng, at as u32, node, self.now) {
+        if let Fate::Once(delay) | Fate::Twice(delay, _) = self.network.packet(&mut self.rng, at as u32, node, self.now)
+        {
             self.queue.push(self.now + delay, Happening::Reply { client, number: request.number, reply });
         }
     }

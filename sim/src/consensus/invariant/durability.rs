@@ -32,7 +32,8 @@ impl Invariant for Durability {
                 if now.hard.term < before.hard.term {
                     return Err(format!("{id:?} forgot term {}, it is in {}", before.hard.term, now.hard.term));
                 }
-                if now.hard.term == before.hard.term && before.hard.vote.is_some() && now.hard.vote != before.hard.vote {
+                if now.hard.term == before.hard.term && before.hard.vote.is_some() && now.hard.vote != before.hard.vote
+                {
                     return Err(format!("{id:?} forgot its vote in term {}", before.hard.term));
                 }
                 // What a write under way took away may be gone.
@@ -46,9 +47,13 @@ impl Invariant for Durability {
                 }
             }
             Seen::Healed => {
-                let best = scene.slots.iter().filter_map(|slot| slot.server.as_ref()).map(|server| server.kv().applied).max();
+                let best =
+                    scene.slots.iter().filter_map(|slot| slot.server.as_ref()).map(|server| server.kv().applied).max();
                 if best.unwrap_or(0) < self.acknowledged {
-                    return Err(format!("{} was acknowledged, and nobody has applied more than {best:?}", self.acknowledged));
+                    return Err(format!(
+                        "{} was acknowledged, and nobody has applied more than {best:?}",
+                        self.acknowledged
+                    ));
                 }
             }
             _ => {}

@@ -23,7 +23,11 @@ impl Invariant for LeaseSafety {
             let Some(server) = &other.server else { continue };
             let raft = server.raft();
             if raft.term() < term && raft.lease_until(other.clock.at(scene.now)).is_some() {
-                return Err(format!("{id:?} leads term {term} while {:?} has a lease in term {}", other.id, raft.term()));
+                return Err(format!(
+                    "{id:?} leads term {term} while {:?} has a lease in term {}",
+                    other.id,
+                    raft.term()
+                ));
             }
         }
         Ok(())

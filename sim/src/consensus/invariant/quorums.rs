@@ -34,12 +34,15 @@ impl Invariant for CommittedQuorums {
         self.last = entry.index;
         let position = entry.position();
         // Of a disk that was lost it is not known what it held.
-        let has = |id: NodeId| scene.slots.iter().find(|slot| slot.id == id).is_none_or(|slot| slot.disk.mirror.holds(position));
+        let has = |id: NodeId| {
+            scene.slots.iter().find(|slot| slot.id == id).is_none_or(|slot| slot.disk.mirror.holds(position))
+        };
         let enough = |members: &Membership| {
             let voters: Vec<NodeId> = members.voters().collect();
             voters.iter().filter(|id| has(**id)).count() >= quorum::majority(voters.len())
         };
-        let in_force = scene.slots.iter().filter_map(|slot| slot.server.as_ref()).map(|server| server.raft().membership().1);
+        let in_force =
+            scene.slots.iter().filter_map(|slot| slot.server.as_ref()).map(|server| server.raft().membership().1);
         if !in_force.chain(self.current.as_ref()).any(|members| enough(members)) {
             return Err(format!("{position:?} is applied, and on too few disks"));
         }

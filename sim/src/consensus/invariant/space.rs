@@ -20,7 +20,9 @@ impl Invariant for SpaceIsKept {
             Seen::Wrote(at, persist) if scene.slots[*at].told_full && !persist.entries.is_empty() => {
                 Err(format!("{:?} writes entries to a disk that is full", scene.slots[*at].id))
             }
-            Seen::Halted(at) if !scene.slots[*at].cursed => Err(format!("{:?} halted for no reason", scene.slots[*at].id)),
+            Seen::Halted(at) if !scene.slots[*at].cursed => {
+                Err(format!("{:?} halted for no reason", scene.slots[*at].id))
+            }
             _ => Ok(()),
         }
     }

@@ -40,7 +40,12 @@ impl Invariant for StateMachineSafety {
                 match self.applied.get(entry.index as usize - 1) {
                     None => self.applied.push(new),
                     Some(old) if (old.0, old.1) != (new.0, new.1) => {
-                        return Err(format!("{id:?} applies {:?}, others applied {}@{}", entry.position(), entry.index, old.0));
+                        return Err(format!(
+                            "{id:?} applies {:?}, others applied {}@{}",
+                            entry.position(),
+                            entry.index,
+                            old.0
+                        ));
                     }
                     Some(old) if old.2 != new.2 => {
                         return Err(format!("the state of {id:?} behind {:?} is another one", entry.position()));

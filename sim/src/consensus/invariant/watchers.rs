@@ -37,7 +37,10 @@ impl Invariant for IndexMonotonic {
             Seen::Installed(at, ..) | Seen::Applied(at, ..) => {
                 let slot = &scene.slots[*at];
                 if let Some(request) = slot.server.as_ref().and_then(|server| server.overdue()) {
-                    return Err(format!("{:?} has the change that {request:?} waits for, and does not say so", slot.id));
+                    return Err(format!(
+                        "{:?} has the change that {request:?} waits for, and does not say so",
+                        slot.id
+                    ));
                 }
             }
             _ => {}
