@@ -77,7 +77,7 @@ pub enum Damage {
 pub struct Writer {
     number: u64,
     durable: u64,
-    /// The record of each write under way.
+    /// The last one written.
     hard: HardState,
     bug: Option<Bug>,
 }
@@ -108,6 +108,13 @@ impl Writer {
     fn record(&mut self, truncate_from: Option<Index>, hard: Option<HardState>, entries: Vec<Arc<Entry>>) -> Vec<u8> {
         self.number += 1;
         frame(&Record { number: self.number, durable: self.durable, truncate_from, hard, entries })
+    }
+
+    /// The bytes of a log that holds these, in place of the one there is. Durable before anything else is written.
+    pub fn anew(&mut self, hard: HardState, entries: Vec<Arc<Entry>>) -> Vec<u8> {
+        let bytes = self.record(None, Some(hard), entries);
+        self.durable = self.number;
+        bytes
     }
 
     /// The last record made.

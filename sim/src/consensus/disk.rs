@@ -60,6 +60,14 @@ impl Mirror {
         self.hard = write.hard_state.unwrap_or(self.hard);
     }
 
+    /// Only entries of this range are kept.
+    pub fn cut(&mut self, first: Index, last: Index) {
+        self.terms.truncate((last + 1).saturating_sub(self.first) as usize);
+        let gone = (first.saturating_sub(self.first) as usize).min(self.terms.len());
+        self.terms.drain(..gone);
+        self.first = self.first.max(first);
+    }
+
     /// The term of an entry that is there.
     #[must_use]
     pub fn term(&self, index: Index) -> Option<Term> {
@@ -159,7 +167,7 @@ impl Disk {
         let appends = |job: &&Job| matches!((job.steps.front(), job.steps.len()), (Some(Step::Append(_)), 1));
         self.batch = self.queue.iter().take_while(appends).count().max(1).min(self.queue.len());
         let took = self.latency.0.as_nanos() as u64 + rng.duration(self.latency.1).as_nanos() as u64;
-        self.ready = now.max(self.stalled_until) + took;
+        self.ready = now + took;
     }
 
     /// When the next step is done.

@@ -462,7 +462,10 @@ impl World {
             self.restart(at);
         }
         self.tend();
-        (0..self.slots.len()).for_each(|at| self.tell_space(at));
+        for at in 0..self.slots.len() {
+            self.tell_space(at);
+            self.unstall(at);
+        }
     }
 }
 

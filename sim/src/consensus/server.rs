@@ -187,15 +187,26 @@ impl Server {
                 kv
             }
         };
-        let mirror = Mirror::of(&read.recovered);
-        let raft =
-            Raft::new(Boot { id, recovered: read.recovered, config, seed, flaw: planted.and_then(Planted::flaw) })?;
+        let mut mirror = Mirror::of(&read.recovered);
+        let end = read.recovered.entries.last().map(|entry| entry.position());
+        let hard = read.recovered.hard_state;
+        let flaw = planted.and_then(Planted::flaw);
+        let raft = Raft::new(Boot { id, recovered: read.recovered, config, seed, flaw })?;
         disk.log.truncate(read.valid);
+        let mut writer = read.writer;
+        // A crash between a new snapshot and its log leaves the old log, which the machine does not use. What is appended now
+        // would not follow what stands there.
+        if end.is_some_and(|end| end != raft.last()) {
+            let kept =
+                (raft.first_index()..=raft.last().index).filter_map(|index| raft.entry(index).cloned()).collect();
+            disk.log = writer.anew(hard, kept);
+            mirror.cut(raft.first_index(), raft.last().index);
+        }
         disk.mirror = mirror;
         Ok(Self {
             raft,
             kv,
-            writer: read.writer,
+            writer,
             waiting: BTreeMap::new(),
             watches: Vec::new(),
             numbers: VecDeque::new(),

@@ -481,11 +481,17 @@ impl World {
 
     fn wind_disk(&mut self, at: usize) {
         let slot = &mut self.slots[at];
-        let Some(when) = slot.disk.next() else { return };
+        let Some(when) = slot.disk.next().map(|when| when.max(self.now)) else { return };
         if slot.disk_at == u64::MAX {
             slot.disk_at = when;
             self.queue.push(when, Happening::Disk(at));
         }
+    }
+
+    /// The disk's next step is done when it would have been without a stall.
+    pub(super) fn unstall(&mut self, at: usize) {
+        self.slots[at].disk_at = u64::MAX;
+        self.wind_disk(at);
     }
 
     fn disk(&mut self, at: usize) {

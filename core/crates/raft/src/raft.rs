@@ -597,7 +597,13 @@ impl Machine for Raft {
                 self.writes.persisted(upto);
             }
             Event::PersistFailed { error } => self.halt(error, out),
-            Event::DiskFull(full) => self.disk_full = full && !self.flaws.has(Flaw::FullDiskIgnored),
+            Event::DiskFull(full) => {
+                self.disk_full = full && !self.flaws.has(Flaw::FullDiskIgnored);
+                // A reign begins with an entry.
+                if self.disk_full && matches!(self.role, Role::PreCandidate | Role::Candidate) {
+                    self.follow(now, self.term, None, out);
+                }
+            }
             Event::Bootstrap { ticket, members } => self.bootstrap(now, ticket, members, out),
             Event::Propose(proposals) => self.propose(proposals, out),
             Event::Read { ticket, mode } => self.read(now, ticket, mode, out),

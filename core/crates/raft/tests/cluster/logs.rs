@@ -203,6 +203,20 @@ fn l11_a_full_disk_refuses_entries_and_keeps_voting() {
 }
 
 #[test]
+fn l11_a_candidate_whose_disk_fills_up_does_not_lead() {
+    // The first entry of a reign is an entry, too. (Seed 54 of the simulator's lives.)
+    let mut world = World::cluster(1, 0, 1, None);
+    assert_eq!(world.raft(0).role(), Role::Candidate, "its vote is under way");
+    world.event(0, Event::DiskFull(true));
+    let last = world.raft(0).last();
+    world.run(2 * SECOND);
+    assert_eq!((world.raft(0).role(), world.raft(0).last()), (Role::Follower, last));
+    world.event(0, Event::DiskFull(false));
+    world.run(2 * SECOND);
+    assert_eq!(world.raft(0).role(), Role::Leader);
+}
+
+#[test]
 fn l12_a_failed_write_is_for_ever() {
     prove(Flaw::FailureForgotten, |flaw| {
         let mut bench = Bench::new(3, &[1], flaw);
