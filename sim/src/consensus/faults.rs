@@ -64,7 +64,7 @@ pub enum Kind {
     DiskReplaced,
     /// A disk was full.
     DiskFull,
-    /// A clock ran more than a tenth fast or slow, for a run.
+    /// A clock runs more than a tenth fast or slow; counted once a server and life.
     Drift,
     /// A member was added.
     Added,
@@ -286,6 +286,7 @@ impl World {
                 if self.slots[at].is_awake() {
                     let steps = if self.rng.one_in(2) { 0 } else { self.rng.below(20) as u32 };
                     self.slots[at].armed = Some(steps);
+                    self.slots[at].armed_for_replace = self.rng.one_in(3);
                 }
             }
             Blow::CrashAll => {
@@ -326,13 +327,14 @@ impl World {
             }
             Blow::Rot => self.strike_rot(at),
             Blow::FullDisk => {
-                if self.slots[at].disk.quota.is_none() {
-                    let bytes = self.slots[at].disk.bytes();
-                    self.slots[at].disk.quota = Some(bytes + self.rng.index(2000));
-                } else {
-                    self.slots[at].disk.quota = None;
+                // Whoever was full has space again.
+                for other in 0..self.slots.len() {
+                    if self.slots[other].disk.quota.take().is_none() && other == at {
+                        let bytes = self.slots[at].disk.bytes();
+                        self.slots[at].disk.quota = Some(bytes + self.rng.index(2000));
+                    }
+                    self.tell_space(other);
                 }
-                self.tell_space(at);
             }
             Blow::Churn => self.churn(),
             Blow::Transfer => {

@@ -127,6 +127,15 @@ pub enum Effect {
         /// Of the state.
         hash: u64,
     },
+    /// What it is, or whom it follows, changed.
+    Role {
+        /// What it is.
+        role: Role,
+        /// In which term.
+        term: u64,
+        /// Whom it follows.
+        leader: Option<NodeId>,
+    },
     /// It takes no part any more.
     Halted,
 }
@@ -391,7 +400,8 @@ impl Server {
                 Action::Transferred { ticket } => self.answer(ticket, |_, _| Reply::Done, effects),
                 Action::TakeSnapshot { position } => wanted = Some(position.index),
                 Action::Halted { .. } => effects.push(Effect::Halted),
-                Action::Role { .. } | Action::Members { .. } => {}
+                Action::Role { role, term, leader } => effects.push(Effect::Role { role, term, leader }),
+                Action::Members { .. } => {}
             }
         }
         self.out = actions;

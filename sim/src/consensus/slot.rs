@@ -79,6 +79,8 @@ pub struct Slot {
     pub unreadable_until: u64,
     /// A crash after so many steps of the disk from now.
     pub armed: Option<u32>,
+    /// Only steps that replace a file count.
+    pub armed_for_replace: bool,
     /// A bit of its disk has turned.
     pub rotten: bool,
     /// A write was made to fail.
@@ -107,6 +109,7 @@ impl Slot {
             told_full: false,
             unreadable_until: 0,
             armed: None,
+            armed_for_replace: false,
             rotten: false,
             cursed: false,
             held: VecDeque::new(),

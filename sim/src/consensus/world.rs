@@ -336,7 +336,6 @@ impl World {
             let term = slot.server.as_ref().map_or(0, |server| server.raft().term());
             if slot.led != term {
                 slot.led = term;
-                self.say(|| format!("s{at} leads term {term}"));
                 self.see(&Seen::Leads(at));
             }
         } else {
@@ -381,6 +380,9 @@ impl World {
                 self.say(|| format!("s{at} installs {position:?}"));
                 self.tally.add(Kind::SnapshotInstalled);
                 self.see(&Seen::Installed(at, position, hash));
+            }
+            Effect::Role { role, term, leader } => {
+                self.say(|| format!("s{at} is {role:?} in term {term}, leader {leader:?}"));
             }
             Effect::Halted => {
                 self.slots[at].halted = true;
@@ -504,7 +506,11 @@ impl World {
         if when > self.now {
             return self.wind_disk(at);
         }
-        if let Some(left) = slot.armed {
+        if let Some(left) = slot.armed
+            && (slot.disk.replaces() || !slot.armed_for_replace)
+        {
+            // Of replacements there are few.
+            let left = if slot.armed_for_replace { left.min(1) } else { left };
             slot.armed = left.checked_sub(1);
             if left == 0 {
                 return self.crash_at_step(at);

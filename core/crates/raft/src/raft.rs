@@ -549,9 +549,16 @@ impl Raft {
     }
 
     /// A higher term ends the own one, whoever says so (section 5.1).
+    ///
+    /// A follower's patience goes on meanwhile: it begins anew when a leader is heard or a vote given (section 5.2). Otherwise who
+    /// cannot win could, by campaigning, keep those from standing who can.
     pub(crate) fn learn(&mut self, now: Time, term: Term, out: &mut Actions) {
         if term > self.term {
+            let waits = if self.role == Role::Follower { self.timers.get(Timer::Election) } else { None };
             self.follow(now, term, None, out);
+            if waits.is_some() {
+                self.timers.put(Timer::Election, waits);
+            }
         }
     }
 
