@@ -13,7 +13,7 @@ use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 use convoke_kit::{Out, Time};
 
 use crate::checks;
-use crate::consensus::{self, Refusal as NotCommitted};
+use crate::forward::Wish;
 use crate::identity::MemberState;
 use crate::local::persist::{self, TtlState};
 use crate::local::{Refusal, Unnamed};
@@ -25,16 +25,7 @@ use crate::store::Change;
 impl Node {
     /// A change to the replicated tables.
     pub(super) fn propose(&mut self, id: RequestId, command: Box<Command>, render: Render) {
-        if !self.leads {
-            let text = if self.config.server {
-                format!("{}", NotCommitted::NoLeader)
-            } else {
-                String::from("No known Consul servers")
-            };
-            return self.reply(id, Response::text(500, text));
-        }
-        let origin = Origin::Client { id, render };
-        self.push(Work::Consensus(consensus::Event::Propose { command, origin }));
+        self.submit(Wish::Change(command), Origin::Client { id, render });
     }
 
     /// A change to the agent itself. The response waits for the disk if the request wrote something; `None` if it is
