@@ -446,6 +446,18 @@ impl World {
         }
     }
 
+    /// The operator makes the server of this place a voter, step by step.
+    pub fn welcome(&mut self, at: usize) {
+        let id = self.slots[at].id;
+        let Some(leader) = self.leader().filter(|at| self.slots[*at].is_awake()) else { return };
+        let Some(server) = &self.slots[leader].server else { return };
+        match server.raft().membership().1.0.get(&id).map(|member| member.voter) {
+            None => self.change(leader, Change::AddLearner { id, address: String::new() }),
+            Some(false) => self.change(leader, Change::Promote(id)),
+            Some(true) => {}
+        }
+    }
+
     /// Ends all faults.
     pub fn heal(&mut self) {
         self.say(|| "healing".to_string());

@@ -9,7 +9,7 @@
 //! What is made of it:
 //!
 //! * [`invariant`]: what always holds, one a file. [`checker`]: was there one order that explains what clients saw?
-//! * [`swarm`]: lives drawn from seeds. [`bug`]: bugs to be put back, which these must find.
+//! * [`scenario`]: those with a name. [`swarm`]: lives drawn from seeds. [`bug`]: bugs to be put back, which these must find.
 
 pub mod bug;
 pub mod checker;
@@ -20,6 +20,7 @@ pub mod faults;
 pub mod invariant;
 pub mod kv;
 mod queue;
+pub mod scenario;
 pub mod server;
 pub mod slot;
 pub mod swarm;

@@ -103,6 +103,8 @@ pub struct World {
     /// Events so far.
     pub events: u64,
     pub(super) looking: bool,
+    /// Serials of the commands that scenarios give by themselves.
+    pub(super) tickets_of_scenarios: u64,
     /// Answers to the operator: tickets done, in order.
     pub(super) done: Vec<(u64, Reply)>,
 }
@@ -152,6 +154,7 @@ impl World {
             next_id: n as u128 + 1,
             events: 0,
             looking: false,
+            tickets_of_scenarios: 0,
             done: Vec::new(),
         };
         for at in 0..n {
