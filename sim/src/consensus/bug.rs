@@ -32,6 +32,8 @@ pub enum Bug {
     SnapshotInPlace,
     /// Compaction leaves the vote out of the new log (S10).
     VoteNotInNewLog,
+    /// A commit index is written before the snapshot that it is true of (S10).
+    CommitBeforeSnapshot,
     /// A full disk is told to nobody: writes fail (L11).
     FullDiskFails,
     /// A command that is sent again is applied again (C1).
@@ -73,6 +75,7 @@ pub const BUGS: &[Bug] = &[
     Bug::LogBeforeSnapshot,
     Bug::SnapshotInPlace,
     Bug::VoteNotInNewLog,
+    Bug::CommitBeforeSnapshot,
     Bug::FullDiskFails,
     Bug::AppliedAgain,
     Bug::OnceNotInSnapshot,

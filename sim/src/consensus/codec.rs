@@ -6,7 +6,7 @@
 //!
 //! A snapshot is a file of its own, replaced as a whole. What a write with a snapshot says of term and vote is appended to
 //! the log *before* the files are replaced: otherwise a crash between the two could leave a snapshot of a later term than
-//! the log knows.
+//! the log knows. What it says of the commit index comes with the new log: of the old one it need not be true.
 
 use std::sync::Arc;
 
@@ -85,6 +85,7 @@ pub struct Writer {
 impl Writer {
     /// The steps of a write, in order; all of them before it may be reported. `log` are the entries in memory from an index on.
     pub fn steps(&mut self, write: &Persist, log: impl Fn(Index) -> Vec<Arc<Entry>>) -> Vec<Step> {
+        let commit = self.hard.commit;
         if let Some(hard) = write.hard_state {
             self.hard = hard;
         }
@@ -94,8 +95,10 @@ impl Writer {
             return vec![Step::Append(bytes)];
         };
         let mut steps = Vec::new();
-        if hard.is_some() {
-            steps.push(Step::Append(self.record(None, hard, Vec::new())));
+        if let Some(hard) = hard {
+            // Not what it says of the commit index: that may be true of the snapshot only, and not of the log that is there.
+            let commit = if self.bug == Some(Bug::CommitBeforeSnapshot) { hard.commit } else { commit };
+            steps.push(Step::Append(self.record(None, Some(HardState { commit, ..hard }), Vec::new())));
         }
         let picture = Picture { meta: snapshot.snapshot.meta.clone(), data: snapshot.snapshot.data.clone() };
         let replace = Step::Snapshot(frame(&picture));
