@@ -36,5 +36,6 @@ pub mod node;
 pub mod probe;
 pub mod reconcile;
 pub mod recovery;
+pub mod sessions;
 pub mod store;
 pub mod sync;

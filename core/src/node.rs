@@ -5,7 +5,7 @@
 //! is when a node starts.
 //!
 //! * `boot`: what a node is made of. * `shell`: the children and the routes between them. * `writes`: what waits for the
-//!   disk. * `mirrors`: alias checks. * `requests`: what clients ask. * `reload`: new configuration. * `life`: signals and leaving.
+//!   disk. * `mirrors`: alias checks. * `requests`: what clients ask. * `reload`: new configuration. * `life`: signals and leaving. * `sessions`: their time.
 //! * [`gossip`]: the pools this agent is a member of, and what the rest of the node learns from them.
 
 use alloc::boxed::Box;
@@ -32,6 +32,7 @@ mod life;
 mod mirrors;
 mod reload;
 mod requests;
+mod sessions;
 mod shell;
 #[cfg(test)]
 mod tests;

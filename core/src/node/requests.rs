@@ -26,15 +26,20 @@ impl Node {
     /// A change to the replicated tables.
     pub(super) fn propose(&mut self, id: RequestId, command: Box<Command>, render: Render) {
         if !self.leads {
-            let text = if self.config.server {
-                format!("{}", NotCommitted::NoLeader)
-            } else {
-                String::from("No known Consul servers")
-            };
-            return self.reply(id, Response::text(500, text));
+            return self.reply(id, self.no_leader());
         }
         let origin = Origin::Client { id, render };
         self.push(Work::Consensus(consensus::Event::Propose { command, origin }));
+    }
+
+    /// There is nobody to commit anything, or to measure time.
+    pub(super) fn no_leader(&self) -> Response {
+        let text = if self.config.server {
+            format!("{}", NotCommitted::NoLeader)
+        } else {
+            String::from("No known Consul servers")
+        };
+        Response::text(500, text)
     }
 
     /// A change to the agent itself. The response waits for the disk if the request wrote something; `None` if it is

@@ -29,10 +29,12 @@ use crate::node::boot::{Loaded, check_settings, remove};
 use crate::node::gossip::Gossip;
 use crate::node::mirrors::Mirrors;
 use crate::node::reload::Reload;
+use crate::node::sessions::Sessions;
 use crate::node::writes::Writes;
 use crate::node::{Action, Event, Level, Pool, Published, RequestId};
 use crate::reconcile;
 use crate::recovery::Tables;
+use crate::sessions;
 use crate::store::Change;
 use crate::sync::{self, Subject, Sync};
 use convoke_swim as swim;
@@ -52,6 +54,8 @@ pub(super) enum Origin {
     Coordinates,
     /// The leader, of another member.
     Member(Str),
+    /// The leader, of the time of sessions.
+    Sessions(sessions::Subject),
 }
 
 /// An event for a child.
@@ -62,6 +66,8 @@ pub(super) enum Work {
     Local(local::Change),
     Sync(sync::Event<'static>),
     Compare { full: bool },
+    Session(sessions::Key),
+    SessionsOver { subject: sessions::Subject, applied: bool },
     Gossip { pool: Pool, command: swim::Command },
 }
 
@@ -84,6 +90,7 @@ pub struct Node {
     pub(super) local: Local,
     pub(super) checks: Checks,
     sync: Sync,
+    pub(super) sessions: Sessions,
     pub(super) writes: Writes,
     pub(super) reload: Reload,
     pub(super) member: MemberState,
@@ -136,6 +143,7 @@ impl Node {
             local: loaded.local,
             checks: Checks::new(rng.fork(), settings),
             sync: Sync::new(rng.fork(), config.check_update_interval),
+            sessions: Sessions::default(),
             writes: Writes::new(kept),
             reload: Reload::default(),
             member: MemberState::Alive,
@@ -246,6 +254,9 @@ impl Node {
         if !self.leads && !self.gossip.joins_first() {
             self.joined_first(out);
         }
+        if self.leads {
+            self.sessions_lead(Time::ZERO);
+        }
         self.join_places(Time::ZERO, out);
     }
 
@@ -320,6 +331,8 @@ impl Node {
             }
             Work::Sync(event) => self.with_sync(now, event),
             Work::Compare { full } => self.compare(now, full, out),
+            Work::Session(key) => self.session_changed(now, key),
+            Work::SessionsOver { subject, applied } => self.sessions_over(now, subject, applied),
             Work::Local(change) => self.on_local(change, out),
             Work::Gossip { pool, command } => self.gossip(now, pool, swim::Event::Command(command), out),
         }
@@ -337,6 +350,7 @@ impl Node {
             }
             consensus::Action::Committed { index, command, origin } => {
                 let applied = self.catalog.apply(index, *command);
+                self.note_sessions(&applied.changes);
                 self.mirrors.catalog_changed(&applied.changes);
                 self.changes.merge(applied.changes);
                 self.committed(now, origin, &applied.reply, out);
@@ -357,6 +371,7 @@ impl Node {
                 self.push(Work::Sync(sync::Event::Applied { subject, refused }));
             }
             Origin::Coordinates => {}
+            Origin::Sessions(subject) => self.push(Work::SessionsOver { subject, applied: true }),
             Origin::Member(name) => {
                 if let Reply::Refused(why) = reply {
                     Self::log(out, Level::Error, format!("the catalog refused member {name:?}: {why}"));
@@ -382,6 +397,7 @@ impl Node {
             }
             Origin::Sync(subject) => self.push(Work::Sync(sync::Event::Applied { subject, refused: true })),
             Origin::Coordinates => {}
+            Origin::Sessions(subject) => self.push(Work::SessionsOver { subject, applied: false }),
             Origin::Member(name) => self.gossip.reconcile.over(now, &name, *refusal == Refusal::Busy),
             Origin::Reconcile => Self::log(out, Level::Error, format!("the own node is not registered: {refusal}")),
         }
@@ -565,6 +581,9 @@ impl Machine for Node {
                     }
                 }
             }
+            Event::Request { id, effect: Effect::Renew { tenancy, id: session, pretty } } => {
+                self.renew(now, id, (tenancy, session), pretty);
+            }
             Event::CheckDone { run, outcome } => self.push(Work::Checks(checks::Event::Done { run, outcome })),
             Event::ConfigLoaded { result } => self.config_loaded(result, out),
             Event::Persisted { upto } => {
@@ -594,6 +613,7 @@ impl Machine for Node {
         self.sync.handle_timeout(now, &mut actions);
         self.on_sync(&mut actions);
         self.sync_out = actions;
+        self.sessions_timeout(now);
         self.gossip_timeout(now, out);
         self.settle(now, out);
     }
@@ -604,6 +624,7 @@ impl Machine for Node {
         }
         let children = Deadline::earliest(self.checks.poll_timeout(), self.sync.poll_timeout());
         let children = Deadline::earliest(children, self.gossip.poll_timeout(self.leads));
+        let children = Deadline::earliest(children, self.sessions.poll_timeout());
         Deadline::earliest(children, self.mirrors.deadline())
     }
 }

@@ -30,6 +30,7 @@ mod laws;
 mod net;
 mod pool;
 mod reload;
+mod sessions;
 
 pub(super) const S: fn(u64) -> Duration = Duration::from_secs;
 
