@@ -139,7 +139,8 @@ fn a_lock_has_one_holder_and_counts_how_often_it_was_taken() {
 
 #[test]
 fn what_takes_the_ground_away_ends_the_session_and_its_locks_in_the_same_step() {
-    let gone: [(&str, fn(&mut Tables) -> Applied); 5] = [
+    type TakeAway = fn(&mut Tables) -> Applied;
+    let gone: [(&str, TakeAway); 5] = [
         ("destroyed", |tables| tables.destroy("A")),
         ("check critical", |tables| tables.check("C", Status::Critical)),
         ("check gone", |tables| {
