@@ -8,6 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 use convoke_api::agent_view::Identity;
 use convoke_catalog::model::{Node, Str};
 use convoke_config::config::Config;
+use convoke_raft::NodeId;
 
 /// Meta key that Consul puts on every node, with the name of its network segment.
 const SEGMENT_META: &str = "consul-network-segment";
@@ -56,6 +57,25 @@ pub fn node_row(config: &Config, identity: &Identity) -> Node {
 #[must_use]
 pub const fn leads_alone(config: &Config) -> bool {
     config.server && (config.dev_mode || config.bootstrap || config.bootstrap_expect == 1)
+}
+
+/// A server in the log: its UUID as a number. What is no UUID is hashed, so that it stays the same at each start.
+#[must_use]
+pub fn raft_id(node_id: &str) -> NodeId {
+    let digits: String = node_id.chars().filter(|c| *c != '-').collect();
+    let parsed = if digits.len() == 32 { u128::from_str_radix(&digits, 16).ok() } else { None };
+    NodeId(parsed.unwrap_or_else(|| {
+        let high = crc32fast::hash(node_id.as_bytes());
+        node_id.bytes().fold(u128::from(high), |sum, byte| sum.wrapping_mul(0x0100_0193).wrapping_add(u128::from(byte)))
+    }))
+}
+
+/// The UUID of a server in the log.
+#[must_use]
+pub fn uuid(id: NodeId) -> String {
+    let text = format!("{:032x}", id.0);
+    let part = |range: core::ops::Range<usize>| text.get(range).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
 }
 
 /// Where servers talk to each other.

@@ -8,7 +8,8 @@
 //!
 //! Its children:
 //!
-//! * [`consensus`]: proposed, durable, committed: one voter today, Raft behind the same events tomorrow.
+//! * [`consensus`]: proposed, replicated, durable, committed. [`forward`]: to whoever can serve a request, across elections.
+//! * [`bootstrap`]: how servers become a cluster. [`autopilot`]: who belongs to it from then on.
 //! * [`local`]: services and checks registered with this agent, and the files that keep them.
 //! * [`checks`]: when each check runs and what its results mean.
 //! * [`sync`]: anti-entropy, from the local tables to the catalog. [`reconcile`]: what a leader writes of members.
@@ -19,6 +20,7 @@
 //!
 //! And what they share:
 //!
+//! * [`rpc`]: what agents say to each other.
 //! * [`log`]: the log and snapshots as bytes. [`recovery`]: tables from these.
 //! * [`identity`]: the agent's own row and member entry.
 #![no_std]
@@ -26,9 +28,12 @@
 
 extern crate alloc;
 
+pub mod autopilot;
+pub mod bootstrap;
 pub mod checks;
 pub mod consensus;
 pub mod dns;
+pub mod forward;
 pub mod identity;
 pub mod local;
 pub mod log;
@@ -36,6 +41,7 @@ pub mod node;
 pub mod probe;
 pub mod reconcile;
 pub mod recovery;
+pub mod rpc;
 pub mod sessions;
 pub mod store;
 pub mod sync;

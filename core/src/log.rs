@@ -1,51 +1,59 @@
 //! The log and the snapshot as bytes: framing, checksums, and what a crash may leave behind.
 //!
-//! A record is `CVK1`, the length of its payload, the CRC-32 of length and payload, and the payload: a [`Record`] in
-//! postcard. Integers are little-endian. A snapshot is the same frame under `CVS1` around a [`Snapshot`].
+//! A record is `CVR1`, the length of its payload, the CRC-32 of length and payload, and the payload: a [`Record`] in
+//! postcard, one write of the consensus machine each. Integers are little-endian. A snapshot is the same frame under
+//! `CVS2` around a [`Snapshot`].
 //!
 //! # What recovery accepts
 //!
 //! Writes are made durable in order, but a crash may tear those that were not yet durable, and not only the last of
-//! them: a disk may write the pages of one batch in any order. Every record therefore says up to which index the log
+//! them: a disk may write the pages of one batch in any order. Every record therefore says up to which number the log
 //! was durable when it was made. If a record is broken and a later one says that it had been durable, something
 //! acknowledged is lost, and recovery refuses. Otherwise the broken record and all after it were never acknowledged,
 //! and they are dropped.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use convoke_catalog::Command;
+use convoke_raft::{Blob, Entry, HardState, Index, SnapshotMeta};
 use serde::{Deserialize, Serialize};
 
-const RECORD: [u8; 4] = *b"CVK1";
-const SNAPSHOT: [u8; 4] = *b"CVS1";
+const RECORD: [u8; 4] = *b"CVR1";
+const SNAPSHOT: [u8; 4] = *b"CVS2";
 /// Magic, length, checksum.
 const HEADER: usize = 12;
 /// No payload is longer; a length beyond this is damage.
 const MAX_PAYLOAD: usize = 1 << 30;
 
-/// One entry of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record<C = Command> {
-    /// Consecutive from 1.
-    pub index: u64,
-    /// Of the leader that proposed it; always 1 with one voter.
-    pub term: u64,
-    /// Every record up to and including this index was durable when this one was made.
+/// One write, without its snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Consecutive, over all starts.
+    pub number: u64,
+    /// The log starts anew with it: what was before is in it, or in the snapshot.
+    pub begins: bool,
+    /// Every record up to and including this number was durable when this one was made.
     pub durable: u64,
-    /// What to apply.
-    pub command: C,
+    /// Entries from this index on are overwritten.
+    pub truncate_from: Option<Index>,
+    /// Replaces the one before.
+    pub hard_state: Option<HardState>,
+    /// Behind what is there then.
+    pub entries: Vec<Arc<Entry>>,
 }
 
 /// A picture of the tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Index of the last record it contains.
-    pub index: u64,
-    /// Term of that record.
-    pub term: u64,
-    /// What the catalog exported.
-    pub tables: Vec<u8>,
+    /// Of the write that had it. The log is started anew with a record of this number.
+    pub number: u64,
+    /// As of that write: the log may be lost in the middle of being replaced, and then still holds an older one.
+    pub hard_state: HardState,
+    /// Position, membership, length, digest.
+    pub meta: SnapshotMeta,
+    /// The exported tables.
+    pub data: Blob,
 }
 
 /// Why what is on disk cannot be used. Each text says what to do.
@@ -59,15 +67,15 @@ pub enum LogError {
     Snapshot(&'static str),
     /// A record that had been acknowledged does not decode.
     #[error(
-        "the log raft/log in data_dir is damaged at byte {offset}: record {index} is broken, but record {later} says \
+        "the log raft/log in data_dir is damaged at byte {offset}: record {number} is broken, but record {later} says \
          it had been written; restore data_dir from a backup, or remove the folder raft to start without the stored \
          catalog and keys"
     )]
     Log {
         /// Where the broken record starts.
         offset: usize,
-        /// Its index.
-        index: u64,
+        /// Its number.
+        number: u64,
         /// A record that came after it was durable.
         later: u64,
     },
@@ -77,9 +85,9 @@ pub enum LogError {
          them are missing; restore both from the same backup"
     )]
     Gap {
-        /// Index of the first record in the log.
+        /// Number of the first record in the log.
         first: u64,
-        /// Index of the snapshot; 0: there is none.
+        /// Number of the snapshot; 0: there is none.
         snapshot: u64,
     },
 }
@@ -87,7 +95,7 @@ pub enum LogError {
 /// What the log held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Records after the snapshot, consecutive.
+    /// Consecutive; they may begin before the snapshot.
     pub records: Vec<Record>,
     /// Bytes of the log that hold whole records.
     pub valid: usize,
@@ -100,7 +108,7 @@ pub struct Recovery {
 /// # Errors
 ///
 /// A text when it does not encode or is longer than 1 GiB; nothing is appended then.
-pub fn frame_record<C: Serialize>(record: &Record<C>, to: &mut Vec<u8>) -> Result<(), String> {
+pub fn frame_record(record: &Record, to: &mut Vec<u8>) -> Result<(), String> {
     frame(RECORD, record, to)
 }
 
@@ -110,7 +118,7 @@ pub fn frame_record<C: Serialize>(record: &Record<C>, to: &mut Vec<u8>) -> Resul
 ///
 /// As [`frame_record`].
 pub fn frame_snapshot(snapshot: &Snapshot) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::with_capacity(snapshot.tables.len() + HEADER + 32);
+    let mut bytes = Vec::with_capacity(snapshot.data.len() + HEADER + 256);
     frame(SNAPSHOT, snapshot, &mut bytes)?;
     Ok(bytes)
 }
@@ -161,7 +169,7 @@ pub fn read_snapshot(bytes: &[u8]) -> Result<Snapshot, LogError> {
     postcard::from_bytes(payload).map_err(|_| LogError::Snapshot("it does not decode"))
 }
 
-/// Reads a log back; `snapshot` is the index of the snapshot before it, 0 for none.
+/// Reads a log back; `snapshot` is the number of the snapshot before it, 0 for none.
 ///
 /// # Errors
 ///
@@ -171,23 +179,21 @@ pub fn read_log(bytes: &[u8], snapshot: u64) -> Result<Recovery, LogError> {
     let mut next: Option<u64> = None;
     while let Some((record, size)) = bytes.get(recovery.valid..).and_then(read_record) {
         match next {
-            Some(expected) if record.index != expected => break,
-            None if record.index > snapshot + 1 => {
-                return Err(LogError::Gap { first: record.index, snapshot });
+            Some(expected) if record.number != expected => break,
+            None if record.number > snapshot + 1 && !record.begins => {
+                return Err(LogError::Gap { first: record.number, snapshot });
             }
             _ => {}
         }
-        next = Some(record.index + 1);
+        next = Some(record.number + 1);
         recovery.valid += size;
-        if record.index > snapshot {
-            recovery.records.push(record);
-        }
+        recovery.records.push(record);
     }
     let rest = bytes.get(recovery.valid..).unwrap_or_default();
     recovery.dropped = rest.len();
     let broken = next.unwrap_or(snapshot + 1);
     match later_proof(rest, broken) {
-        Some(later) => Err(LogError::Log { offset: recovery.valid, index: broken, later }),
+        Some(later) => Err(LogError::Log { offset: recovery.valid, number: broken, later }),
         None => Ok(recovery),
     }
 }
@@ -197,13 +203,13 @@ fn read_record(bytes: &[u8]) -> Option<(Record, usize)> {
     Some((postcard::from_bytes(payload).ok()?, size))
 }
 
-/// A whole record in `bytes` that says `index` had been durable.
-fn later_proof(bytes: &[u8], index: u64) -> Option<u64> {
+/// A whole record in `bytes` that says `number` had been durable.
+fn later_proof(bytes: &[u8], number: u64) -> Option<u64> {
     let mut at = 0;
     while let Some(found) = bytes.get(at..).and_then(|rest| rest.windows(4).position(|window| window == RECORD)) {
         at += found;
         match bytes.get(at..).and_then(read_record) {
-            Some((record, _)) if record.durable >= index => return Some(record.index),
+            Some((record, _)) if record.durable >= number => return Some(record.number),
             Some((_, size)) => at += size,
             None => at += 1,
         }
@@ -214,29 +220,21 @@ fn later_proof(bytes: &[u8], index: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use convoke_catalog::command::{Deregister, KvDelete};
+    use convoke_raft::{Membership, NodeId, Payload, Position};
     use proptest::prelude::*;
 
-    fn record(index: u64, durable: u64) -> Record {
-        let command = if index.is_multiple_of(2) {
-            Command::KvDelete(KvDelete {
-                tenancy: Default::default(),
-                key: alloc::format!("key-{index}").into(),
-                recurse: false,
-                cas: None,
-            })
-        } else {
-            Command::Deregister(Deregister { node: "n".into(), ..Deregister::default() })
-        };
-        Record { index, term: 1, durable, command }
+    fn record(number: u64, durable: u64) -> Record {
+        let entry = Arc::new(Entry { term: 1, index: number, payload: Payload::Noop });
+        let hard_state = number.is_multiple_of(2).then_some(HardState { term: 1, vote: None, commit: durable });
+        Record { number, begins: false, durable, truncate_from: None, hard_state, entries: alloc::vec![entry] }
     }
 
     /// Records `first..=last`, each made when `lag` before it were not yet durable, and where each one starts.
     fn log(first: u64, last: u64, lag: u64) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut starts) = (Vec::new(), Vec::new());
-        for index in first..=last {
+        for number in first..=last {
             starts.push(bytes.len());
-            frame_record(&record(index, index.saturating_sub(lag + 1)), &mut bytes).unwrap();
+            frame_record(&record(number, number.saturating_sub(lag + 1)), &mut bytes).unwrap();
         }
         starts.push(bytes.len());
         (bytes, starts)
@@ -246,9 +244,9 @@ mod tests {
     fn a_log_reads_back() {
         let (bytes, _) = log(1, 9, 0);
         let back = read_log(&bytes, 0).unwrap();
-        assert_eq!(back.records.iter().map(|r| r.index).collect::<Vec<_>>(), (1..=9).collect::<Vec<_>>());
+        assert_eq!(back.records.iter().map(|r| r.number).collect::<Vec<_>>(), (1..=9).collect::<Vec<_>>());
         assert_eq!((back.valid, back.dropped), (bytes.len(), 0));
-        assert_eq!(read_log(&bytes, 7).unwrap().records.len(), 2, "what the snapshot has is skipped");
+        assert_eq!(read_log(&bytes, 7).unwrap().records.len(), 9, "what the snapshot has may still be there");
         assert_eq!(read_log(&[], 7).unwrap(), Recovery::default());
         assert_eq!(read_log(&log(5, 6, 0).0, 2), Err(LogError::Gap { first: 5, snapshot: 2 }));
     }
@@ -257,7 +255,7 @@ mod tests {
     fn rot_before_an_acknowledged_end_is_refused_and_an_unacknowledged_batch_is_dropped() {
         let (mut bytes, starts) = log(1, 9, 0);
         bytes[starts[4] + HEADER] ^= 1;
-        assert_eq!(read_log(&bytes, 0), Err(LogError::Log { offset: starts[4], index: 5, later: 6 }));
+        assert_eq!(read_log(&bytes, 0), Err(LogError::Log { offset: starts[4], number: 5, later: 6 }));
         // One batch of nine: nothing was durable when the last of them was made.
         let (mut bytes, starts) = log(1, 9, 9);
         bytes[starts[4] + HEADER] ^= 1;
@@ -267,7 +265,11 @@ mod tests {
 
     #[test]
     fn a_snapshot_reads_back_or_is_refused() {
-        let snapshot = Snapshot { index: 7, term: 1, tables: b"tables".to_vec() };
+        let members = Arc::new(Membership::of_voters([NodeId(1)]));
+        let at = Position { term: 1, index: 7 };
+        let picture = convoke_raft::Snapshot::new(at, members, 1, b"tables"[..].into());
+        let hard_state = HardState { term: 3, vote: Some(NodeId(1)), commit: 7 };
+        let snapshot = Snapshot { number: 9, hard_state, meta: picture.meta, data: picture.data };
         let bytes = frame_snapshot(&snapshot).unwrap();
         assert_eq!(read_snapshot(&bytes).unwrap(), snapshot);
         for at in 0..bytes.len() {
@@ -301,8 +303,8 @@ mod tests {
                 bytes[at % len] ^= with;
             }
             if let Ok(back) = read_log(&bytes, 0) {
-                for (record, index) in back.records.iter().zip(1..) {
-                    prop_assert_eq!(record.index, index);
+                for (record, index) in back.records.iter().zip(1_u64..) {
+                    prop_assert_eq!(record.number, index);
                 }
             }
             let _ = read_snapshot(&bytes);

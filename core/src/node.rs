@@ -5,7 +5,9 @@
 //! is when a node starts.
 //!
 //! * `boot`: what a node is made of. * `shell`: the children and the routes between them. * `writes`: what waits for the
-//!   disk. * `mirrors`: alias checks. * `requests`: what clients ask. * `reload`: new configuration. * `life`: signals and leaving. * `sessions`: their time.
+//!   disk. * `mirrors`: alias checks. * `requests`: what clients ask. * `reload`: new configuration. * `life`: signals and leaving.
+//! * `servers`: consensus, or whom to ask instead; what agents ask each other.
+//! * `sessions`: their time.
 //! * [`gossip`]: the pools this agent is a member of, and what the rest of the node learns from them.
 
 use alloc::boxed::Box;
@@ -21,9 +23,11 @@ use convoke_api::response::Response;
 use convoke_catalog::view::{Changes, View};
 use convoke_config::Diagnostic;
 use convoke_config::config::Config;
+use convoke_raft::{NodeId, ReadMode};
 use convoke_swim as swim;
 
 use crate::probe::{Outcome, Probe, RunId};
+use crate::rpc::{Answer, Ask, Body};
 use crate::store::Write;
 
 mod boot;
@@ -32,6 +36,7 @@ mod life;
 mod mirrors;
 mod reload;
 mod requests;
+mod servers;
 mod sessions;
 mod shell;
 #[cfg(test)]
@@ -74,6 +79,14 @@ impl Pool {
     }
 }
 
+/// Names an [`Action::Ask`] until it is answered; chosen by the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// Names an [`Event::Asked`] until it is answered; chosen by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
 /// Names an [`Action::Resolve`] until it is answered; chosen by the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LookupId(pub u64);
@@ -87,6 +100,37 @@ pub enum Event<'a> {
         id: RequestId,
         /// The change.
         effect: Effect,
+    },
+    /// A reader wants to know that what it reads then contains everything committed before now. Replied to like a request:
+    /// with 200, or the reason why it cannot be known.
+    Confirm {
+        /// Named in the reply.
+        id: RequestId,
+        /// How to know.
+        mode: ReadMode,
+    },
+    /// Another server says something.
+    Raft {
+        /// Who it says it is.
+        from: NodeId,
+        /// Whom it means.
+        to: NodeId,
+        /// What.
+        message: convoke_raft::Message,
+    },
+    /// Another agent asks something. Answered by exactly one [`Action::Answer`], now or later.
+    Asked {
+        /// Named in the answer.
+        id: AskId,
+        /// What.
+        ask: Ask,
+    },
+    /// Answers [`Action::Ask`].
+    Answered {
+        /// Which.
+        call: CallId,
+        /// The answer; or why there is none.
+        result: Result<Answer, String>,
     },
     /// A [`Action::RunCheck`] is over.
     CheckDone {
@@ -162,6 +206,33 @@ pub enum Action {
         changes: Changes,
         /// The agent's own tables changed.
         agent_changed: bool,
+        /// The catalog was replaced as a whole: wake everybody.
+        replaced: bool,
+    },
+    /// Say this to a server. May be lost; what goes to one server should keep its order.
+    Tell {
+        /// The server.
+        to: SocketAddr,
+        /// What.
+        body: Box<Body>,
+    },
+    /// Ask another agent, and report [`Event::Answered`] within `limit`.
+    Ask {
+        /// Named in the report.
+        call: CallId,
+        /// The agent.
+        to: SocketAddr,
+        /// What.
+        ask: Ask,
+        /// For everything together.
+        limit: Duration,
+    },
+    /// Answers [`Event::Asked`].
+    Answer {
+        /// Which.
+        id: AskId,
+        /// With what.
+        answer: Answer,
     },
     /// Run a probe once, then report [`Event::CheckDone`] with the same `run`. The runtime enforces the timeout.
     RunCheck {

@@ -210,6 +210,13 @@ impl Default for Reconcile {
 }
 
 impl Reconcile {
+    /// Another leader looked at members until now: everybody is looked at anew.
+    pub fn restart(&mut self, now: Time) {
+        self.in_flight.clear();
+        self.more_at = None;
+        self.full_at = now;
+    }
+
     /// Something happened to a member. `forgotten`: it is not in the pool any more.
     pub fn changed(&mut self, profile: &Arc<Profile>, forgotten: bool) {
         self.dirty.insert(profile.name().into(), forgotten.then(|| Arc::clone(profile)));

@@ -1,56 +1,88 @@
-//! From what the disk held to tables.
+//! From what the disk held to a server that can start.
 
-use convoke_catalog::Catalog;
-use convoke_catalog::snapshot::ImportError;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use crate::log::{LogError, read_log, read_snapshot};
-use crate::store::Recovered;
+use convoke_raft::{self as raft, Entry, HardState};
 
-/// Why the tables cannot be recovered.
+use crate::consensus::Tables;
+use crate::log::{LogError, Snapshot, read_log, read_snapshot};
+use crate::store;
+
+/// Why what the disk held cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
     /// The bytes are damaged.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The rows contradict each other.
+    /// The tables in the snapshot are not whole.
+    #[error(
+        "the snapshot in data_dir cannot be used: {0}; restore data_dir from a backup, or remove the file snapshot"
+    )]
+    Tables(String),
+    /// The log is not whole.
     #[error(transparent)]
-    Import(#[from] ImportError),
+    Raft(#[from] raft::RecoverError),
 }
 
-/// Recovered tables, and where the log goes on.
+/// What the disk held.
 #[derive(Debug, Default)]
-pub struct Tables {
-    /// Everything that was acknowledged, and maybe a few changes more.
-    pub catalog: Catalog,
-    /// Index of the last record.
-    pub last: u64,
+pub struct Recovered {
+    /// For [`raft::Raft`].
+    pub raft: raft::Recovered,
+    /// As of the snapshot.
+    pub tables: Tables,
+    /// Of the last record.
+    pub number: u64,
     /// Bytes of the log on disk.
     pub log_bytes: u64,
-    /// The log has a torn end, behind which nothing can be appended: replace it first.
+    /// Bytes at its end that had never been acknowledged, and are dropped.
     pub torn: usize,
+    /// What is on disk is not what a new log would be: its end is torn, or a crash came between the new snapshot and the
+    /// new log. Nothing can be appended before it is replaced.
+    pub untidy: bool,
 }
 
-/// Reads snapshot and log back and applies them.
+/// Reads snapshot and log back.
 ///
 /// # Errors
 ///
 /// When something acknowledged is lost; see [`LogError`].
-pub fn tables(recovered: &Recovered) -> Result<Tables, RecoveryError> {
-    let mut tables = Tables::default();
-    if let Some(bytes) = &recovered.snapshot {
-        let snapshot = read_snapshot(bytes)?;
-        let rows = postcard::from_bytes(&snapshot.tables)
-            .map_err(|_| LogError::Snapshot("its tables are of another version, or damaged"))?;
-        tables.catalog = Catalog::import(rows)?;
-        tables.last = snapshot.index;
+pub fn recover(stored: &store::Recovered) -> Result<Recovered, RecoveryError> {
+    let snapshot = stored.snapshot.as_deref().map(read_snapshot).transpose()?;
+    let mut recovered = Recovered::default();
+    if let Some(Snapshot { number, hard_state, meta, data }) = snapshot {
+        recovered.tables = Tables::import(data.as_slice()).map_err(RecoveryError::Tables)?;
+        recovered.number = number;
+        recovered.raft.hard_state = hard_state;
+        recovered.raft.snapshot = Some(Arc::new(raft::Snapshot { meta, data }));
     }
-    let bytes = recovered.log.as_deref().unwrap_or_default();
-    let log = read_log(bytes, tables.last)?;
+    let of_snapshot = recovered.number;
+    let log = read_log(stored.log.as_deref().unwrap_or_default(), of_snapshot)?;
+    let first = log.records.first().map(|record| record.number);
+    recovered.untidy =
+        log.dropped > 0 || first.is_some_and(|first| first < of_snapshot) || first.is_none() && of_snapshot > 0;
+    recovered.torn = log.dropped;
+    recovered.log_bytes = log.valid as u64;
+    let mut entries: Vec<Arc<Entry>> = Vec::new();
     for record in log.records {
-        tables.last = record.index;
-        tables.catalog.apply(record.index, record.command);
+        recovered.number = recovered.number.max(record.number);
+        if let Some(from) = record.truncate_from {
+            entries.retain(|entry| entry.index < from);
+        }
+        entries.extend(record.entries);
+        if let Some(hard_state) = record.hard_state {
+            recovered.raft.hard_state = later(recovered.raft.hard_state, hard_state);
+        }
     }
-    tables.log_bytes = log.valid as u64;
-    tables.torn = log.dropped;
-    Ok(tables)
+    recovered.raft.entries = entries;
+    Ok(recovered)
+}
+
+/// The later of two: terms only rise, and within a term a vote is given once.
+fn later(a: HardState, b: HardState) -> HardState {
+    let (early, late) = if b.term >= a.term { (a, b) } else { (b, a) };
+    let vote = if early.term == late.term { late.vote.or(early.vote) } else { late.vote };
+    HardState { vote, commit: early.commit.max(late.commit), ..late }
 }

@@ -37,8 +37,8 @@ pub enum Change {
     /// at any point leaves either the old pair or the new one, or the new snapshot with the old log (replay skips
     /// what the snapshot has).
     Compact {
-        /// The whole snapshot.
-        snapshot: Vec<u8>,
+        /// The whole snapshot; `None`: the one there is stays.
+        snapshot: Option<Vec<u8>>,
         /// Framed records that follow it.
         log: Vec<u8>,
     },

@@ -1,6 +1,5 @@
 //! What a node is made of, and how it comes to life.
 
-use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
@@ -18,7 +17,8 @@ use crate::local::persist::{self, Kept, TtlState};
 use crate::local::{Change, Local, Refusal, Unnamed, is_maintenance, rows};
 use crate::node::Node;
 use crate::node::gossip::{self, Gossip};
-use crate::recovery::{self, RecoveryError, Tables};
+use crate::node::servers::{self, Servers};
+use crate::recovery::{self, RecoveryError};
 use crate::store::Recovered;
 use crate::{identity, store};
 
@@ -73,32 +73,22 @@ impl Node {
     /// See [`StartError`].
     pub fn new(boot: Boot) -> Result<(Self, Vec<String>), StartError> {
         let Boot { config, identity, recovered, seed, wall } = boot;
-        let leads = identity::leads_alone(&config);
-        let tables = if leads { recovery::tables(&recovered)? } else { Tables::default() };
+        let mut tables = if config.server { recovery::recover(&recovered)? } else { recovery::Recovered::default() };
         let mut loaded = load(&config, &identity, &recovered, wall)?;
         let mut warnings = core::mem::take(&mut loaded.warnings);
         if tables.torn > 0 {
             warnings.push(format!(
-                "the end of raft/log was torn by a crash: {} bytes that had never been acknowledged are dropped",
+                "the end of the log in data_dir was torn by a crash: {} bytes that had never been acknowledged are dropped",
                 tables.torn
             ));
         }
-        if config.server && !leads {
-            warnings.push(
-                "clusters of several servers are not supported in this version: without -bootstrap-expect=1 this \
-                 server has no leader and answers from an empty catalog"
-                    .to_owned(),
-            );
-        } else if !config.server {
-            warnings.push(
-                "this client agent is a member of the pool, but forwards nothing to servers in this version: what is \
-                 registered here stays local, and reads of the catalog and of keys find nothing"
-                    .to_owned(),
-            );
-        }
         let mut rng = Rng::new(seed);
         let gossip = Gossip::new(&config, &identity, &recovered, wall, &mut rng, &mut warnings)?;
-        Ok((Self::assemble(config, identity, tables, loaded, gossip, rng, wall), warnings))
+        let durable = !config.data_dir.is_empty() && !config.dev_mode;
+        let rows = core::mem::take(&mut tables.tables);
+        let servers =
+            Servers::new(&config, &identity, tables, &recovered, durable, &mut rng).map_err(RecoveryError::Raft)?;
+        Ok((Self::assemble(config, identity, rows, servers, loaded, gossip, rng, wall), warnings))
     }
 }
 
@@ -118,8 +108,8 @@ fn load(config: &Config, identity: &Identity, recovered: &Recovered, wall: Durat
     let mut services = Vec::new();
     let mut checks = Vec::new();
     let mut states = Vec::new();
-    let of_pools = |path: &str| path.split('/').next() == Some(gossip::FOLDER);
-    for (path, content) in recovered.files.iter().filter(|(path, _)| !of_pools(path)) {
+    let of_others = |path: &str| path.split('/').next().is_some_and(|f| f == gossip::FOLDER || f == servers::FOLDER);
+    for (path, content) in recovered.files.iter().filter(|(path, _)| !of_others(path)) {
         match persist::read(path, content) {
             Ok(Kept::Service(service)) => services.push((path, service)),
             Ok(Kept::Check(check)) => checks.push((path, check)),

@@ -218,6 +218,11 @@ impl Gossip {
         Pool::ALL.into_iter().filter_map(|pool| Some((pool, self.seat(pool)?)))
     }
 
+    /// Everybody in the LAN pool.
+    pub(super) fn members(&self) -> impl Iterator<Item = swim::Member<'_>> {
+        self.lan.swim.members().iter()
+    }
+
     /// What readers see of the LAN pool.
     pub(super) fn shown_lan(&self, status: Status) -> agent_view::Pool {
         self.lan.shown(status)

@@ -81,6 +81,11 @@ impl Mirrors {
         }
     }
 
+    /// The catalog was replaced as a whole.
+    pub(super) fn everything_changed(&mut self) {
+        self.dirty.extend(self.of_catalog.keys().cloned());
+    }
+
     /// The catalog changed.
     pub(super) fn catalog_changed(&mut self, changes: &Changes) {
         for (id, topics) in &self.of_catalog {

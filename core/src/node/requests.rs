@@ -13,7 +13,7 @@ use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 use convoke_kit::{Out, Time};
 
 use crate::checks;
-use crate::consensus::{self, Refusal as NotCommitted};
+use crate::forward::Wish;
 use crate::identity::MemberState;
 use crate::local::persist::{self, TtlState};
 use crate::local::{Refusal, Unnamed};
@@ -25,17 +25,13 @@ use crate::store::Change;
 impl Node {
     /// A change to the replicated tables.
     pub(super) fn propose(&mut self, id: RequestId, command: Box<Command>, render: Render) {
-        if !self.leads {
-            return self.reply(id, self.no_leader());
-        }
-        let origin = Origin::Client { id, render };
-        self.push(Work::Consensus(consensus::Event::Propose { command, origin }));
+        self.submit(Wish::Change(command), Origin::Client { id, render });
     }
 
     /// There is nobody to commit anything, or to measure time.
     pub(super) fn no_leader(&self) -> Response {
         let text = if self.config.server {
-            format!("{}", NotCommitted::NoLeader)
+            String::from("No cluster leader")
         } else {
             String::from("No known Consul servers")
         };

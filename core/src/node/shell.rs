@@ -17,23 +17,25 @@ use convoke_api::effect::{Effect, Render};
 use convoke_api::response::Response;
 use convoke_catalog::model::{Node as NodeRow, Status, Str};
 use convoke_catalog::topic::Changes;
-use convoke_catalog::{Catalog, Reply};
+use convoke_catalog::{Command, Reply};
 use convoke_config::config::Config;
 use convoke_kit::{Deadline, Machine, Out, Rng, Time};
 
 use crate::checks::{self, Checks, alias};
-use crate::consensus::{self, Refusal, Solo};
+use crate::consensus::{self, Tables};
+use crate::forward::{self, Wish};
 use crate::identity::{self, MemberState};
 use crate::local::{self, Local, What, persist};
 use crate::node::boot::{Loaded, check_settings, remove};
 use crate::node::gossip::Gossip;
 use crate::node::mirrors::Mirrors;
 use crate::node::reload::Reload;
+use crate::node::servers::{Servers, Tag};
 use crate::node::sessions::Sessions;
 use crate::node::writes::Writes;
-use crate::node::{Action, Event, Level, Pool, Published, RequestId};
+use crate::node::{Action, AskId, Event, Level, Pool, Published, RequestId};
 use crate::reconcile;
-use crate::recovery::Tables;
+use crate::rpc::Answer;
 use crate::sessions;
 use crate::store::Change;
 use crate::sync::{self, Subject, Sync};
@@ -56,12 +58,28 @@ pub(super) enum Origin {
     Member(Str),
     /// The leader, of the time of sessions.
     Sessions(sessions::Subject),
+    /// A reader, who wants to know that it reads everything.
+    Read { id: RequestId },
+    /// A client agent.
+    Remote(AskId),
+    /// The own comparison of local tables and catalog.
+    Compare,
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug)]
+pub(super) struct Denied {
+    /// There is too much at once.
+    pub(super) busy: bool,
+    /// For people.
+    pub(super) text: String,
 }
 
 /// An event for a child.
 #[derive(Debug)]
 pub(super) enum Work {
-    Consensus(consensus::Event<Origin>),
+    Consensus(consensus::Event<Tag>),
+    Forward(forward::Event<Origin>),
     Checks(checks::Event),
     Local(local::Change),
     Sync(sync::Event<'static>),
@@ -80,13 +98,14 @@ pub struct Node {
     wall: Duration,
     /// The row of the own node.
     row: NodeRow,
-    /// This agent is the only voter. Else there is no leader, and nothing can be committed.
+    /// This server leads, and knows everything that was committed before.
     pub(super) leads: bool,
     pub(super) started: bool,
     ready: bool,
 
-    pub(super) catalog: Catalog,
-    consensus: Solo<Origin>,
+    /// The replicated tables; of a client agent: what it knows of its own node.
+    pub(super) tables: Tables,
+    pub(super) servers: Servers,
     pub(super) local: Local,
     pub(super) checks: Checks,
     sync: Sync,
@@ -98,19 +117,21 @@ pub struct Node {
 
     /// Events for children, in order.
     todo: Vec<Work>,
-    /// Void files to be removed at the start, and whether the log must be replaced.
+    /// Void files to be removed at the start.
     void: Vec<String>,
-    torn: bool,
     /// What is told to children was on disk already.
     restoring: bool,
-    mirrors: Mirrors,
+    pub(super) mirrors: Mirrors,
+    leader: Option<SocketAddr>,
     peers: Arc<Vec<SocketAddr>>,
-    consensus_out: Out<consensus::Action<Origin>>,
+    ask_order: Arc<Vec<SocketAddr>>,
     checks_out: Out<checks::Action>,
     sync_out: Out<sync::Action>,
 
     /// What readers do not know yet.
-    changes: Changes,
+    pub(super) changes: Changes,
+    /// The tables were replaced as a whole.
+    pub(super) replaced: bool,
     pub(super) agent_changed: bool,
     published_revision: u64,
     replies: Vec<(RequestId, Response)>,
@@ -122,23 +143,22 @@ impl Node {
         config: Arc<Config>,
         identity: Identity,
         tables: Tables,
+        servers: Servers,
         loaded: Loaded,
         gossip: Gossip,
         mut rng: Rng,
         wall: Duration,
     ) -> Self {
-        let leads = identity::leads_alone(&config);
         let kept = !config.data_dir.is_empty();
-        let durable = kept && !config.dev_mode;
         let settings = check_settings(&config);
         let mut node = Self {
             row: identity::node_row(&config, &identity),
-            leads,
+            leads: false,
             wall,
             started: false,
             ready: false,
-            catalog: tables.catalog,
-            consensus: Solo::new(durable, tables.last, tables.log_bytes),
+            tables,
+            servers,
             published_revision: loaded.local.revision(),
             local: loaded.local,
             checks: Checks::new(rng.fork(), settings),
@@ -150,14 +170,15 @@ impl Node {
             gossip,
             todo: loaded.changes.into_iter().map(Work::Local).collect(),
             void: loaded.void,
-            torn: tables.torn > 0 && durable,
             restoring: false,
             mirrors: Mirrors::default(),
+            leader: None,
             peers: Arc::default(),
-            consensus_out: Out::new(),
+            ask_order: Arc::default(),
             checks_out: Out::new(),
             sync_out: Out::new(),
             changes: Changes::default(),
+            replaced: false,
             agent_changed: false,
             replies: Vec::new(),
             exit: None,
@@ -170,9 +191,12 @@ impl Node {
 
     /// Says anew who leads.
     pub(super) fn refresh_members(&mut self) {
-        let address = identity::server_address(&self.config, &self.identity);
-        let leader = address.filter(|_| self.leads && self.member == MemberState::Alive);
-        self.peers = Arc::new(leader.into_iter().collect());
+        let leader = self.servers.leader_address().filter(|_| self.member == MemberState::Alive);
+        // Its own word counts when it knows everything that was committed before.
+        let own = self.servers.leads();
+        self.leader = leader.filter(|_| !own || self.leads);
+        self.peers = Arc::new(self.servers.peers());
+        self.ask_order = Arc::new(self.servers.ask_order());
         self.agent_changed = true;
     }
 
@@ -181,7 +205,7 @@ impl Node {
     pub fn published(&self) -> Arc<Published> {
         let lan = self.gossip.shown_lan(self.member);
         Arc::new(Published {
-            view: self.catalog.view(),
+            view: self.tables.catalog.view(),
             agent: AgentView {
                 config: Arc::clone(&self.config),
                 identity: Arc::clone(&self.identity),
@@ -189,8 +213,10 @@ impl Node {
                 checks: self.local.checks().clone(),
                 lan,
                 wan: self.gossip.shown_wan(self.member),
-                leader: self.peers.first().copied(),
+                leads: self.leads,
+                leader: self.leader,
                 peers: Arc::clone(&self.peers),
+                servers: Arc::clone(&self.ask_order),
                 revision: self.local.revision(),
                 leaving: self.member != MemberState::Alive,
                 encrypted: Pool::ALL.map(|pool| self.gossip.encrypted(pool)),
@@ -248,29 +274,18 @@ impl Node {
         for path in core::mem::take(&mut self.void) {
             self.writes.file(remove(&path), out);
         }
-        if core::mem::take(&mut self.torn) {
-            self.todo.push(Work::Consensus(consensus::Event::Snapshot { tables: self.tables() }));
-        }
-        if !self.leads && !self.gossip.joins_first() {
+        self.start_servers();
+        if !identity::leads_alone(&self.config) && !self.gossip.joins_first() {
             self.joined_first(out);
-        }
-        if self.leads {
-            self.sessions_lead(Time::ZERO);
         }
         self.join_places(Time::ZERO, out);
     }
 
     /// An agent that does not lead is ready when it is a member.
     pub(super) fn joined_first(&mut self, out: &mut Out<Action>) {
-        if !self.leads && !core::mem::replace(&mut self.ready, true) {
+        if !identity::leads_alone(&self.config) && !core::mem::replace(&mut self.ready, true) {
             out.push(Action::Ready);
         }
-    }
-
-    /// The tables as a snapshot holds them.
-    fn tables(&self) -> Vec<u8> {
-        // Rows always encode; an empty snapshot would be refused at the next start rather than lose anything.
-        postcard::to_allocvec(&self.catalog.export()).unwrap_or_default()
     }
 
     /// Does everything there is to do, and tells readers and clients.
@@ -300,10 +315,11 @@ impl Node {
         }
         let agent_changed =
             core::mem::take(&mut self.agent_changed) | (self.published_revision != self.local.revision());
-        if agent_changed || !self.changes.is_empty() {
+        let replaced = core::mem::take(&mut self.replaced);
+        if agent_changed || replaced || !self.changes.is_empty() {
             self.published_revision = self.local.revision();
             let changes = core::mem::take(&mut self.changes);
-            out.push(Action::Publish { published: self.published(), changes, agent_changed });
+            out.push(Action::Publish { published: self.published(), changes, agent_changed, replaced });
         }
         for (id, response) in self.replies.drain(..) {
             out.push(Action::Reply { id, response });
@@ -315,14 +331,8 @@ impl Node {
 
     fn work(&mut self, now: Time, work: Work, out: &mut Out<Action>) {
         match work {
-            Work::Consensus(event) => {
-                let mut actions = core::mem::take(&mut self.consensus_out);
-                self.consensus.handle(now, event, &mut actions);
-                for action in actions.drain_actions() {
-                    self.on_consensus(now, action, out);
-                }
-                self.consensus_out = actions;
-            }
+            Work::Consensus(event) => self.with_consensus(now, event, out),
+            Work::Forward(event) => self.with_forward(now, event, out),
             Work::Checks(event) => {
                 let mut actions = core::mem::take(&mut self.checks_out);
                 self.checks.handle(now, event, &mut actions);
@@ -338,30 +348,18 @@ impl Node {
         }
     }
 
-    fn on_consensus(&mut self, now: Time, action: consensus::Action<Origin>, out: &mut Out<Action>) {
-        match action {
-            consensus::Action::Append { index, bytes } => self.writes.log(index, Change::Append { bytes }, out),
-            consensus::Action::Compact { snapshot, log } => {
-                self.writes.log(0, Change::Compact { snapshot, log }, out);
-            }
-            consensus::Action::TakeSnapshot => {
-                let tables = self.tables();
-                self.push(Work::Consensus(consensus::Event::Snapshot { tables }));
-            }
-            consensus::Action::Committed { index, command, origin } => {
-                let applied = self.catalog.apply(index, *command);
-                self.note_sessions(&applied.changes);
-                self.mirrors.catalog_changed(&applied.changes);
-                self.changes.merge(applied.changes);
-                self.committed(now, origin, &applied.reply, out);
-            }
-            consensus::Action::Refused { origin, refusal } => self.refused(now, origin, &refusal, out),
-        }
+    /// A duty of the leader.
+    pub(super) fn propose_own(&mut self, command: Command, origin: Origin) {
+        let (command, origin) = (Box::new(command), Tag::Own(origin));
+        self.push(Work::Consensus(consensus::Event::Propose { client: (0, 0), command, origin }));
     }
 
-    fn committed(&mut self, now: Time, origin: Origin, reply: &Reply, out: &mut Out<Action>) {
+    pub(super) fn committed(&mut self, now: Time, origin: Origin, reply: &Reply, out: &mut Out<Action>) {
         match origin {
             Origin::Client { id, render } => self.reply(id, render.response(reply)),
+            Origin::Read { id } => self.reply(id, Response::empty(200)),
+            Origin::Compare => self.compare_owed(now, out),
+            Origin::Remote(id) => out.push(Action::Answer { id, answer: Answer::Applied(reply.clone()) }),
             Origin::Sync(subject) => {
                 let refused = matches!(reply, Reply::Refused(_));
                 if let Reply::Refused(why) = reply {
@@ -389,17 +387,24 @@ impl Node {
         }
     }
 
-    fn refused(&mut self, now: Time, origin: Origin, refusal: &Refusal, out: &mut Out<Action>) {
+    pub(super) fn denied(&mut self, now: Time, origin: Origin, denied: &Denied, out: &mut Out<Action>) {
         match origin {
-            Origin::Client { id, .. } => {
-                let status = if *refusal == Refusal::Busy { 429 } else { 500 };
-                self.reply(id, Response::text(status, format!("{refusal}")));
+            Origin::Client { id, .. } | Origin::Read { id } => {
+                let status = if denied.busy { 429 } else { 500 };
+                self.reply(id, Response::text(status, denied.text.as_str()));
+            }
+            Origin::Compare => self.compare_later(now),
+            Origin::Remote(id) => {
+                let answer = Answer::Refused { passes: false, busy: denied.busy, text: denied.text.clone() };
+                out.push(Action::Answer { id, answer });
             }
             Origin::Sync(subject) => self.push(Work::Sync(sync::Event::Applied { subject, refused: true })),
             Origin::Coordinates => {}
             Origin::Sessions(subject) => self.push(Work::SessionsOver { subject, applied: false }),
-            Origin::Member(name) => self.gossip.reconcile.over(now, &name, *refusal == Refusal::Busy),
-            Origin::Reconcile => Self::log(out, Level::Error, format!("the own node is not registered: {refusal}")),
+            Origin::Member(name) => self.gossip.reconcile.over(now, &name, denied.busy),
+            Origin::Reconcile => {
+                Self::log(out, Level::Error, format!("the own node is not registered: {}", denied.text));
+            }
         }
     }
 
@@ -515,8 +520,9 @@ impl Node {
             match action {
                 sync::Action::Compare { full } => self.todo.push(Work::Compare { full }),
                 sync::Action::Propose { command, subject } => {
+                    let wish = Wish::Change(command);
                     let origin = Origin::Sync(subject);
-                    self.todo.push(Work::Consensus(consensus::Event::Propose { command, origin }));
+                    self.todo.push(Work::Forward(forward::Event::Submit { wish, origin }));
                 }
                 sync::Action::AdoptTags { id, tags } => {
                     let mut changes = Vec::new();
@@ -527,15 +533,17 @@ impl Node {
         }
     }
 
-    fn compare(&mut self, now: Time, full: bool, out: &mut Out<Action>) {
-        if !self.leads {
-            return;
+    pub(super) fn compare(&mut self, now: Time, full: bool, out: &mut Out<Action>) {
+        if !self.must_wait(full, out) {
+            self.compare_now(now, full, out);
         }
-        let view = self.catalog.view();
-        if full {
+    }
+
+    pub(super) fn compare_now(&mut self, now: Time, full: bool, out: &mut Out<Action>) {
+        let view = self.tables.catalog.view();
+        if full && self.leads {
             if let Some(command) = reconcile::own_member(&self.config, &self.identity, &self.row, &view) {
-                let (command, origin) = (Box::new(command), Origin::Reconcile);
-                self.push(Work::Consensus(consensus::Event::Propose { command, origin }));
+                self.propose_own(command, Origin::Reconcile);
             } else if !core::mem::replace(&mut self.ready, true) {
                 out.push(Action::Ready);
             }
@@ -549,7 +557,7 @@ impl Node {
 
     /// Looks at alias checks that may say something else now.
     fn mirror(&mut self, now: Time) {
-        let view = self.catalog.view();
+        let view = self.tables.catalog.view();
         for id in self.mirrors.take(now) {
             let Some(check) = self.local.checks().get(&*id) else { continue };
             let (status, output) = alias::mirror(&check.definition, &self.row.name, &self.local, &view);
@@ -584,14 +592,23 @@ impl Machine for Node {
             Event::Request { id, effect: Effect::Renew { tenancy, id: session, pretty } } => {
                 self.renew(now, id, (tenancy, session), pretty);
             }
+            Event::Confirm { id, mode } => self.submit(Wish::Read(mode), Origin::Read { id }),
+            Event::Raft { from, to, message } => {
+                if to == self.servers.id {
+                    self.push(Work::Consensus(consensus::Event::Message { from, message }));
+                }
+            }
+            Event::Asked { id, ask } => self.asked(now, id, ask, out),
+            Event::Answered { call, result } => self.answered(now, call, result, out),
             Event::CheckDone { run, outcome } => self.push(Work::Checks(checks::Event::Done { run, outcome })),
             Event::ConfigLoaded { result } => self.config_loaded(result, out),
             Event::Persisted { upto } => {
                 let done = self.writes.persisted(upto);
                 self.replies.extend(done.replies);
-                if let Some(index) = done.log {
-                    self.push(Work::Consensus(consensus::Event::Durable { index }));
+                if let Some(number) = done.log {
+                    self.push(Work::Consensus(consensus::Event::Durable { number }));
                 }
+                self.tell_promises(upto, out);
             }
             Event::PersistFailed { seq, error } => self.persist_failed(seq, error, out),
             Event::Signal(signal) => self.signal(now, signal, out),
@@ -615,6 +632,7 @@ impl Machine for Node {
         self.sync_out = actions;
         self.sessions_timeout(now);
         self.gossip_timeout(now, out);
+        self.servers_timeout(now, out);
         self.settle(now, out);
     }
 
@@ -625,6 +643,7 @@ impl Machine for Node {
         let children = Deadline::earliest(self.checks.poll_timeout(), self.sync.poll_timeout());
         let children = Deadline::earliest(children, self.gossip.poll_timeout(self.leads));
         let children = Deadline::earliest(children, self.sessions.poll_timeout());
+        let children = Deadline::earliest(children, self.servers.poll_timeout());
         Deadline::earliest(children, self.mirrors.deadline())
     }
 }

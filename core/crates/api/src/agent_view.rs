@@ -26,10 +26,14 @@ pub struct AgentView {
     pub lan: Pool,
     /// The pool between datacenters; servers only, and only where its port is on.
     pub wan: Option<Pool>,
+    /// This server leads.
+    pub leads: bool,
     /// Raft address of the leader; `None` while there is none.
     pub leader: Option<SocketAddr>,
     /// Raft addresses of the servers.
     pub peers: Arc<Vec<SocketAddr>>,
+    /// Servers of the pool that are up, in the order in which this agent asks them.
+    pub servers: Arc<Vec<SocketAddr>>,
     /// Changes whenever `services` or `checks` do; for the hash-based blocking of `/v1/agent/...`.
     pub revision: u64,
     /// It is leaving or has left.

@@ -136,7 +136,7 @@ pub struct KvDelete {
 }
 
 /// What `apply` says of a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Done (or nothing to do).
     Done,

@@ -180,7 +180,7 @@ impl TxnOp {
 }
 
 /// A row that an operation read or wrote. Deletions and `CheckNotExists` give none, `GetTree` one for each key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TxnResult {
     /// A key; the value is left out (empty) unless it was asked for.
     Kv(Arc<KvEntry>),
@@ -193,7 +193,7 @@ pub enum TxnResult {
 }
 
 /// Why a transaction was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxnError {
     /// Place of the operation, from 0.
     pub op: usize,

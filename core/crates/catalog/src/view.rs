@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use core::ops::Bound;
 
 use crate::group::{ServiceGroup, ServiceName};
-use crate::model::{Check, KvEntry, Node, Service, Status, Str};
+use crate::model::{Check, KvEntry, Node, Service, Status, Str, Tenancy};
 use crate::name::{Scope, fold};
 use crate::state::{Kv, Local, Namespace, Partition, State, state_slot};
 
@@ -75,6 +75,13 @@ impl View {
             (Some(name), None) => partition.nodes.get(&**name),
             _ => None,
         }
+    }
+
+    /// The namespaces of a partition in which anything was ever stored.
+    pub fn tenancies(&self, partition: &str) -> impl Iterator<Item = Tenancy> {
+        let names = self.partition(partition).map_or_else(Vec::new, Partition::namespace_names);
+        let partition = crate::state::space(&partition.into());
+        names.into_iter().map(move |namespace| Tenancy { partition: Arc::clone(&partition), namespace })
     }
 
     /// All nodes of a partition.

@@ -373,7 +373,8 @@ impl Raft {
         self.await_leader(now);
         // Alone it need not wait, unless it became so by an entry that it does not know to be committed: whoever led then may
         // lead on until it knows, by a lease that this server granted in an earlier life.
-        let settled = self.history.index() <= self.commit || self.flaws.has(Flaw::LoneVoterHurries);
+        // Before the first entry there was no membership, and so no leader.
+        let settled = self.history.index() <= self.commit.max(1) || self.flaws.has(Flaw::LoneVoterHurries);
         if settled && self.history.current().is_lone_voter(self.id) {
             self.stand(now, out);
         }

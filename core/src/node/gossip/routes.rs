@@ -1,6 +1,5 @@
 //! From the actions of a seat to the rest of the node.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -18,7 +17,7 @@ use super::{GossipStats, REFRESH, kept, listed, rumours, settings};
 use crate::identity::MemberState;
 use crate::node::shell::{Origin, Work};
 use crate::node::{Action, Level, LookupId, Node, Pool};
-use crate::{consensus, reconcile};
+use crate::reconcile;
 
 /// Coordinates in one command; the others follow five seconds later.
 const COORDINATES: usize = 1024;
@@ -147,6 +146,9 @@ impl Node {
         out: &mut Out<Action>,
     ) {
         self.agent_changed = true;
+        if pool == Pool::Lan && profile.tags().get("role") == Some("consul") {
+            self.servers_seen(now);
+        }
         let Some(seat) = self.gossip.seat_mut(pool) else { return };
         if profile.name() == seat.swim.profile().name() {
             return;
@@ -377,7 +379,7 @@ impl Node {
         if !self.leads || !self.started || self.gossip.reconcile.rests(now) {
             return;
         }
-        let view = self.catalog.view();
+        let view = self.tables.catalog.view();
         let (mut proposals, mut texts) = (Vec::new(), Vec::new());
         let world = reconcile::World {
             config: &self.config,
@@ -390,7 +392,7 @@ impl Node {
             Self::log_gossip(out, Level::Warn, text);
         }
         for reconcile::Proposal { member, command } in proposals {
-            self.push(Work::Consensus(consensus::Event::Propose { command, origin: Origin::Member(member) }));
+            self.propose_own(*command, Origin::Member(member));
         }
     }
 
@@ -408,7 +410,7 @@ impl Node {
 
     /// The leader tells the catalog where members are, as far as they moved.
     fn coordinates_due(&mut self) {
-        let view = self.catalog.view();
+        let view = self.tables.catalog.view();
         let swim = &self.gossip.lan.swim;
         let own = swim.coordinate().map(|place| (Arc::clone(swim.profile()), place));
         let mut updates: Vec<CoordinateUpdate> = own
@@ -435,8 +437,7 @@ impl Node {
             .collect();
         updates.sort_by(|a, b| a.node.cmp(&b.node));
         if !updates.is_empty() {
-            let command = Box::new(Command::Coordinates(updates));
-            self.push(Work::Consensus(consensus::Event::Propose { command, origin: Origin::Coordinates }));
+            self.propose_own(Command::Coordinates(updates), Origin::Coordinates);
         }
     }
 }

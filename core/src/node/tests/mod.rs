@@ -30,6 +30,7 @@ mod laws;
 mod net;
 mod pool;
 mod reload;
+mod servers;
 mod sessions;
 
 pub(super) const S: fn(u64) -> Duration = Duration::from_secs;
@@ -80,7 +81,9 @@ impl Disk {
             }
             Change::Append { bytes } => self.log.get_or_insert_default().extend_from_slice(bytes),
             Change::Compact { snapshot, log } => {
-                self.snapshot = Some(snapshot.clone());
+                if let Some(snapshot) = snapshot {
+                    self.snapshot = Some(snapshot.clone());
+                }
                 self.log = Some(log.clone());
             }
         }
@@ -195,7 +198,12 @@ impl World {
                 Action::Reconfigure(_) => self.reconfigured += 1,
                 Action::Ready => self.ready += 1,
                 Action::Exit { code } => self.exit = Some(code),
-                Action::Dial { .. } | Action::Respond { .. } | Action::Resolve { .. } => self.streams.push(action),
+                Action::Dial { .. }
+                | Action::Respond { .. }
+                | Action::Resolve { .. }
+                | Action::Tell { .. }
+                | Action::Ask { .. }
+                | Action::Answer { .. } => self.streams.push(action),
             }
         }
         assert!(published <= 1, "at most one publication a call");

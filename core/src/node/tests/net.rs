@@ -1,7 +1,10 @@
 //! Several whole nodes on a network of paper: packets and streams take a millisecond, machines die and come back.
 
 use super::*;
-use crate::node::Pool;
+use alloc::collections::BTreeSet;
+
+use crate::node::{AskId, CallId, Pool};
+use crate::rpc::{Answer, Ask, Body};
 use convoke_swim as swim;
 
 /// How long anything is on its way.
@@ -24,6 +27,9 @@ enum Travel {
     Request { from: usize, exchange: swim::ExchangeId, frame: Vec<u8> },
     Response { exchange: swim::ExchangeId, frame: Vec<u8> },
     Failed { exchange: swim::ExchangeId },
+    Told(Box<Body>),
+    Asked { from: usize, call: CallId, ask: Ask },
+    Answered { call: CallId, result: Result<Answer, String> },
 }
 
 pub(super) struct Net {
@@ -31,6 +37,10 @@ pub(super) struct Net {
     now: Duration,
     travels: BTreeMap<(Duration, u64), (usize, Pool, Travel)>,
     sent: u64,
+    /// Questions under way: who asked, and under which name.
+    asked: BTreeMap<AskId, (usize, CallId)>,
+    /// Hosts that hear nothing of each other.
+    cut: BTreeSet<(usize, usize)>,
     /// What names stand for; others do not resolve.
     pub(super) names: BTreeMap<String, Vec<SocketAddr>>,
 }
@@ -60,8 +70,15 @@ fn ip(host: usize) -> [u8; 4] {
 impl Net {
     /// Hosts of these names, all switched on.
     pub(super) fn new(hosts: Vec<(&'static str, Config)>) -> Self {
-        let mut net =
-            Self { hosts: Vec::new(), now: Duration::ZERO, travels: BTreeMap::new(), sent: 0, names: BTreeMap::new() };
+        let mut net = Self {
+            hosts: Vec::new(),
+            now: Duration::ZERO,
+            travels: BTreeMap::new(),
+            sent: 0,
+            asked: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            names: BTreeMap::new(),
+        };
         for (name, config) in hosts {
             net.add(name, config);
         }
@@ -112,6 +129,11 @@ impl Net {
         self.hosts[host].disk = world.disk;
     }
 
+    /// Loses the disk of a host that is off.
+    pub(super) fn wipe(&mut self, host: usize) {
+        self.hosts[host].disk = Disk::default();
+    }
+
     pub(super) fn at(&mut self, host: usize) -> &mut World {
         self.hosts[host].world.as_mut().unwrap()
     }
@@ -148,6 +170,24 @@ impl Net {
         Some((host, pool))
     }
 
+    /// The server that is reached there, unless it is cut off from `from`.
+    fn server(&self, from: usize, to: SocketAddr) -> Option<usize> {
+        let host = (0..self.hosts.len()).find(|host| core::net::IpAddr::from(ip(*host)) == to.ip())?;
+        (to.port() == 8300 && self.hosts[host].world.is_some() && !self.cut.contains(&(from, host))).then_some(host)
+    }
+
+    /// Cuts hosts off from all others, or lets everybody hear everybody again.
+    pub(super) fn cut(&mut self, off: &[usize]) {
+        self.cut.clear();
+        for a in 0..self.hosts.len() {
+            for b in 0..self.hosts.len() {
+                if off.contains(&a) != off.contains(&b) {
+                    self.cut.insert((a, b));
+                }
+            }
+        }
+    }
+
     fn travel(&mut self, to: usize, pool: Pool, what: Travel) {
         self.sent += 1;
         self.travels.insert((self.now + LATENCY, self.sent), (to, pool, what));
@@ -159,14 +199,14 @@ impl Net {
         let (packets, streams) = (core::mem::take(&mut world.packets), core::mem::take(&mut world.streams));
         for (lane, to, bytes) in packets {
             let from = SocketAddr::new(ip(host).into(), 8301 + u16::from(lane));
-            if let Some((to, pool)) = self.find(to) {
+            if let Some((to, pool)) = self.find(to).filter(|(to, _)| !self.cut.contains(&(host, *to))) {
                 self.travel(to, pool, Travel::Packet { from, bytes });
             }
         }
         for action in streams {
             match action {
                 Action::Dial { pool, exchange, to, frame, .. } => match self.find(to) {
-                    Some((to, there)) if self.hosts[to].world.is_some() => {
+                    Some((to, there)) if self.hosts[to].world.is_some() && !self.cut.contains(&(host, to)) => {
                         self.travel(to, there, Travel::Request { from: host, exchange, frame });
                     }
                     _ => self.travel(host, pool, Travel::Failed { exchange }),
@@ -176,6 +216,24 @@ impl Net {
                     let result = found.map(|all| all.into_iter().map(|at| SocketAddr::new(at.ip(), port)).collect());
                     self.act(host, |world| world.event(Event::Resolved { lookup, result }));
                 }
+                Action::Tell { to, body } => {
+                    if let Some(to) = self.server(host, to) {
+                        self.travel(to, Pool::Lan, Travel::Told(body));
+                    }
+                }
+                Action::Ask { call, to, ask, .. } => match self.server(host, to) {
+                    Some(to) => self.travel(to, Pool::Lan, Travel::Asked { from: host, call, ask }),
+                    None => {
+                        let result = Err("connection refused".to_string());
+                        self.travel(host, Pool::Lan, Travel::Answered { call, result });
+                    }
+                },
+                Action::Answer { id, answer } => {
+                    let (to, call) = self.asked.remove(&id).unwrap();
+                    if !self.cut.contains(&(host, to)) {
+                        self.travel(to, Pool::Lan, Travel::Answered { call, result: Ok(answer) });
+                    }
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -183,8 +241,12 @@ impl Net {
 
     fn arrive(&mut self, to: usize, pool: Pool, what: Travel) {
         if self.hosts[to].world.is_none() {
-            if let Travel::Request { from, exchange, .. } = what {
-                self.travel(from, pool, Travel::Failed { exchange });
+            match what {
+                Travel::Request { from, exchange, .. } => self.travel(from, pool, Travel::Failed { exchange }),
+                Travel::Asked { from, call, .. } => {
+                    self.travel(from, pool, Travel::Answered { call, result: Err("connection reset".to_string()) });
+                }
+                _ => {}
             }
             return;
         }
@@ -210,6 +272,19 @@ impl Net {
             Travel::Response { exchange, frame } => {
                 let event = swim::Event::Response { exchange, frame: &frame };
                 self.act(to, |world| world.event(Event::Gossip { pool, event }));
+            }
+            Travel::Told(body) => {
+                let Body::Raft { from, to: id, message } = *body else { panic!("{body:?}") };
+                self.act(to, |world| world.event(Event::Raft { from, to: id, message }));
+            }
+            Travel::Asked { from, call, ask } => {
+                self.sent += 1;
+                let id = AskId(self.sent);
+                self.asked.insert(id, (from, call));
+                self.act(to, |world| world.event(Event::Asked { id, ask }));
+            }
+            Travel::Answered { call, result } => {
+                self.act(to, |world| world.event(Event::Answered { call, result }));
             }
             Travel::Failed { exchange } => {
                 let event = swim::Event::DialFailed { exchange, error: "connection refused" };
