@@ -9,7 +9,7 @@
 //! * `route`, `routes`: from method and path to a handler. * [`query`], [`percent`]: parameters. * `call`: one request,
 //!   blocking queries, headers. * `decode`: bodies. * [`json`]: answers. * `filter`: `?filter=`.
 //!
-//! The handlers, by path: `agent`, `catalog`, [`coordinate`], `register`, [`event`], `health`, [`keyring`], `kv`, `txn`, `prepared`, `status`, `ui`, and `later`
+//! The handlers, by path: `agent`, `catalog`, [`coordinate`], `register`, [`event`], `health`, [`keyring`], `kv`, [`session`], `txn`, `prepared`, `status`, `ui`, and `later`
 //! for what is not in this build.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -48,6 +48,7 @@ pub mod request;
 pub mod response;
 mod route;
 mod routes;
+pub mod session;
 mod status;
 mod txn;
 mod ui;

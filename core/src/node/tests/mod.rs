@@ -31,6 +31,7 @@ mod net;
 mod pool;
 mod reload;
 mod servers;
+mod sessions;
 
 pub(super) const S: fn(u64) -> Duration = Duration::from_secs;
 
