@@ -157,6 +157,8 @@ pub enum Event<'a> {
         /// For people.
         error: String,
     },
+    /// There is no space for the log any more, or there is again. What is needed to vote can still be written.
+    DiskFull(bool),
     /// The operating system asks.
     Signal(Signal),
     /// Something came from a pool: a datagram, the frame of an accepted stream, the outcome of an [`Action::Dial`].

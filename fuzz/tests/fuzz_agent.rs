@@ -218,6 +218,7 @@ fn disks() {
             files: vec![("services/x".into(), file.clone()), ("checks/state/y".into(), file.clone())],
             snapshot: snapshot.clone(),
             log: log.clone(),
+            peers: None,
         };
         if let Err(e) = Node::new(boot(recovered)) {
             assert!(!e.to_string().is_empty());

@@ -611,6 +611,18 @@ impl Machine for Node {
                 self.tell_promises(upto, out);
             }
             Event::PersistFailed { seq, error } => self.persist_failed(seq, error, out),
+            Event::DiskFull(full) => {
+                let (level, text) = if full {
+                    (
+                        Level::Error,
+                        "the disk of data_dir is full: this server takes no changes until there is space again",
+                    )
+                } else {
+                    (Level::Info, "there is space on the disk of data_dir again")
+                };
+                Self::log(out, level, text.into());
+                self.push(Work::Consensus(consensus::Event::DiskFull(full)));
+            }
             Event::Signal(signal) => self.signal(now, signal, out),
             Event::Gossip { pool, event } => self.gossip(now, pool, event, out),
             Event::Resolved { lookup, result } => self.resolved(now, lookup, result, out),
