@@ -24,6 +24,8 @@ pub struct Settings {
     pub last_contact_threshold: Duration,
     /// A server that lags more entries behind is not healthy. Default 250.
     pub max_trailing_logs: u64,
+    /// Removing dead servers leaves so many voters at least. Default 0: no bound beside the quorum.
+    pub min_quorum: usize,
     /// A new server must be healthy for so long before it votes. Default 10 s.
     pub server_stabilization_time: Duration,
 }
@@ -34,6 +36,7 @@ impl Default for Settings {
             cleanup_dead_servers: true,
             last_contact_threshold: Duration::from_millis(200),
             max_trailing_logs: 250,
+            min_quorum: 0,
             server_stabilization_time: Duration::from_secs(10),
         }
     }
@@ -110,7 +113,8 @@ impl Autopilot {
         self.add(world).or_else(|| Self::relocate(world)).or_else(|| self.promote(now, world, settings)).or_else(|| {
             let left = Self::victim(world, |server| server.is_some_and(|server| server.seen == Seen::Left));
             let dead = || Self::victim(world, |server| server.is_none_or(|server| server.seen == Seen::Failed));
-            left.or_else(|| if settings.cleanup_dead_servers { dead() } else { None })
+            let enough = world.members.voter_count() > settings.min_quorum;
+            left.or_else(|| if settings.cleanup_dead_servers && enough { dead() } else { None })
         })
     }
 

@@ -119,7 +119,11 @@ pub(super) struct Servers {
 
 /// The settings of consensus.
 fn raft_config(config: &Config) -> raft::Config {
-    let scaled = raft::Config::scaled(config.performance.raft_multiplier);
+    let scaled = raft::Config {
+        snapshot_threshold: config.raft.snapshot_threshold,
+        trailing: config.raft.trailing_logs,
+        ..raft::Config::scaled(config.performance.raft_multiplier)
+    };
     // Nobody follows a server that is alone.
     if identity::leads_alone(config) {
         raft::Config { trailing: 256, snapshot_bytes: ALONE_BYTES, ..scaled }
@@ -793,6 +797,7 @@ impl Node {
             last_contact_threshold: of.last_contact_threshold,
             max_trailing_logs: of.max_trailing_logs,
             server_stabilization_time: of.server_stabilization_time,
+            min_quorum: of.min_quorum as usize,
         }
     }
 
