@@ -246,7 +246,7 @@ impl Worker {
                 Change::Put { path, content } => journal.put(path, content),
                 Change::Remove { path } => journal.remove(path),
                 Change::Append { bytes } => journal.log(&bytes),
-                Change::Compact { snapshot, log } => self.compact(&snapshot, &log),
+                Change::Compact { snapshot, log } => self.compact(snapshot.as_deref(), &log),
             };
             match result {
                 Ok(()) => self.staged.push((seq, of_log)),
@@ -294,8 +294,10 @@ impl Worker {
 
     /// New snapshot first, then the new log: a crash between the two leaves the new snapshot with the old log, whose
     /// records the snapshot already has; replay skips them by index.
-    fn compact(&mut self, snapshot: &[u8], log: &[u8]) -> io::Result<()> {
-        self.dir.replace(SNAPSHOT, snapshot)?;
+    fn compact(&mut self, snapshot: Option<&[u8]>, log: &[u8]) -> io::Result<()> {
+        if let Some(snapshot) = snapshot {
+            self.dir.replace(SNAPSHOT, snapshot)?;
+        }
         self.dir.journal.restart_log(log)
     }
 }
@@ -377,7 +379,7 @@ mod tests {
         let root = folder("compact");
         let disk = Disk::start(DataDir::open(&root).unwrap(), |_| {}).unwrap();
         write(&disk, 1, Change::Append { bytes: b"old".to_vec() });
-        write(&disk, 2, Change::Compact { snapshot: b"state".to_vec(), log: b"tail".to_vec() });
+        write(&disk, 2, Change::Compact { snapshot: Some(b"state".to_vec()), log: b"tail".to_vec() });
         write(&disk, 3, Change::Append { bytes: b"+more".to_vec() });
         drop(disk);
         let r = DataDir::open(&root).unwrap().recover().unwrap();

@@ -21,6 +21,7 @@
 
 mod agenda;
 mod clock;
+pub mod consensus;
 mod digest;
 mod faults;
 pub mod invariant;

@@ -1,6 +1,15 @@
 //! `convoke-sim`: plays scenarios, and takes the measurements that a pool is judged by.
 #![forbid(unsafe_code)]
 
+/// A line on stdout; who stops reading stops reading.
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($arg)*);
+    }};
+}
+
+mod lives;
 mod show;
 
 use std::process::ExitCode;
@@ -10,14 +19,6 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use convoke_sim::measure::{self, lifeguard};
 use convoke_sim::scenario::{self, Scenario, Setup};
 use convoke_sim::{Violation, World};
-
-/// A line on stdout; who stops reading stops reading.
-macro_rules! say {
-    ($($arg:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stdout(), $($arg)*);
-    }};
-}
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         "quiet" => quiet(args),
         "join" => join(args),
         "split" => split(args),
+        "swarm" => lives::swarm(args),
+        "bugs" => lives::bugs(args),
         _ => speed(args),
     };
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -58,6 +61,7 @@ fn command() -> Command {
                 .arg(Arg::new("trace").long("trace").action(ArgAction::SetTrue).help("Writes a timeline to stderr"))
                 .arg(Arg::new("flaw").long("flaw").help("Puts a known bug back into every member")),
         )
+        .subcommands(lives::commands())
         .subcommand(
             Command::new("lifeguard")
                 .about("Five configurations with starved members: table IV of the Lifeguard paper")

@@ -38,6 +38,14 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    /// Only the leader can do it.
+    #[must_use]
+    pub const fn needs_leader(&self) -> bool {
+        matches!(self, Self::Renew { .. })
+    }
+}
+
 /// How the reply to a [`Command`] becomes a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Render {

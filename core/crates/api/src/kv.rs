@@ -32,7 +32,7 @@ fn here(call: &Call<'_>, read: &ReadOptions<'_>) -> Result<(), Response> {
     if read.elsewhere {
         return Err(Response::text(500, "No path to datacenter"));
     }
-    if read.consistency != Consistency::Stale && call.ctx.agent.leader.is_none() {
+    if read.consistency != Consistency::Stale && !call.ctx.confirmed {
         return Err(Response::text(500, "No cluster leader"));
     }
     Ok(())

@@ -42,6 +42,7 @@ mod kv;
 mod later;
 mod operator;
 pub mod percent;
+pub mod place;
 mod prepared;
 pub mod query;
 mod register;
@@ -63,6 +64,10 @@ pub struct Context<'a> {
     pub agent: &'a AgentView,
     /// Wall clock, since 1970.
     pub now_unix: Duration,
+    /// The view is as fresh as the request wants it: a leader's, or confirmed by one ([`place::freshness`]).
+    pub confirmed: bool,
+    /// Milliseconds since the leader was last heard of; 0 on the leader.
+    pub contact_millis: u64,
     /// For jitter; another one for every request, the same one when a blocking query is asked again.
     pub seed: u64,
 }

@@ -207,7 +207,12 @@ impl Raft {
         out: &mut Actions,
     ) {
         if !self.flaws.has(Flaw::PreVoteTeachesNothing) {
+            let asking = self.role == Role::PreCandidate;
             self.learn(now, term, out);
+            // Whom a term took by surprise disturbed nobody.
+            if asking && self.role == Role::Follower {
+                self.await_retry(now);
+            }
         }
         if self.role == Role::PreCandidate && asked == self.term + 1 {
             self.election.answers.insert(from, granted);

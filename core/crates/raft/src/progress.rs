@@ -49,6 +49,10 @@ pub(crate) struct Progress {
     window_bytes: usize,
     /// The last round sent before the last message with a `prev`.
     told: u64,
+    /// When a rejection last ended the pipeline: the round, and what was acknowledged then.
+    ended: Option<(u64, Index)>,
+    /// Messages that may be under way: one after a rejection, and one more with each acknowledgement.
+    allowed: usize,
     /// The highest commit index that was sent along.
     pub(crate) commit_sent: Index,
     /// The latest round it answered, and when that was sent.
@@ -67,6 +71,8 @@ impl Progress {
             window: VecDeque::new(),
             window_bytes: 0,
             told: 0,
+            ended: None,
+            allowed: usize::MAX,
             commit_sent: 0,
             acked: None,
             heard: None,
@@ -77,7 +83,7 @@ impl Progress {
     pub(crate) fn may_send(&self, window: usize, bytes: usize) -> bool {
         match self.mode {
             Mode::Probe(sent) => sent.is_none(),
-            Mode::Pipeline => self.window.len() < window.max(1) && self.window_bytes < bytes.max(1),
+            Mode::Pipeline => self.window.len() < window.min(self.allowed).max(1) && self.window_bytes < bytes.max(1),
             Mode::Snapshot(_) => false,
         }
     }
@@ -109,6 +115,9 @@ impl Progress {
             self.window_bytes -= flight.bytes;
         }
         let news = matched > self.matched;
+        if news {
+            self.allowed = self.allowed.saturating_add(1);
+        }
         self.matched = self.matched.max(matched);
         self.next = self.next.max(self.matched + 1);
         match &self.mode {
@@ -129,7 +138,11 @@ impl Progress {
 
     /// It does not have the entry `prev`; `try_after`: the leader's best guess of the last one it has. A rejection of
     /// something older than what is known is from the past, and says nothing: the network repeats and delays.
-    pub(crate) fn rejected(&mut self, prev: Index, try_after: Index, believe_all: bool) {
+    ///
+    /// Where messages overtake each other, most of a full window may be rejected. If each of these called for the whole window
+    /// again there would be no end of messages. So one is enough until something was acknowledged or a round has passed,
+    /// and the window is small after it.
+    pub(crate) fn rejected(&mut self, prev: Index, try_after: Index, round: u64, believe_all: bool) {
         if believe_all {
             self.matched = self.matched.min(try_after);
             return self.restart(try_after + 1);
@@ -137,10 +150,14 @@ impl Progress {
         let stale = match self.mode {
             // One that lost its disk rejects what it acknowledged: sending that again at once would go on for ever.
             Mode::Probe(_) => prev + 1 != self.next || prev <= self.matched,
-            Mode::Pipeline => prev <= self.matched,
+            Mode::Pipeline => prev <= self.matched || self.ended == Some((round, self.matched)),
             Mode::Snapshot(_) => true,
         };
         if !stale {
+            if self.mode == Mode::Pipeline {
+                self.ended = Some((round, self.matched));
+                self.allowed = 1;
+            }
             self.restart((try_after + 1).min(prev));
         }
     }
@@ -247,10 +264,34 @@ mod tests {
             if piped && next > matched + 1 {
                 p.sent(next - 1, 1, 1);
             }
-            p.rejected(prev, guess, false);
+            p.rejected(prev, guess, 1, false);
             assert_eq!(p.next, expected, "{piped} {matched} {next} {prev} {guess}");
             assert_eq!(p.matched, matched);
         }
+    }
+
+    #[test]
+    fn one_rejection_is_enough_and_makes_the_window_small() {
+        let mut p = pipeline(5);
+        (6..=9).for_each(|last| p.sent(last, 1, 1));
+        p.rejected(7, 5, 1, false);
+        assert_eq!((p.mode.clone(), p.next), (Mode::Probe(None), 6));
+        // Somebody's answer that it has 5.
+        p.sent(6, 1, 1);
+        p.accepted(5);
+        assert_eq!((p.mode.clone(), p.next), (Mode::Pipeline, 7));
+        assert!(!p.may_send(9, 99), "one is under way");
+        // That of the message before 9, of the first time.
+        p.rejected(8, 5, 1, false);
+        assert_eq!((p.mode.clone(), p.next), (Mode::Pipeline, 7));
+        p.accepted(6);
+        for last in [7, 8] {
+            assert!(p.may_send(9, 99));
+            p.sent(last, 1, 1);
+        }
+        assert!(!p.may_send(9, 99));
+        p.rejected(7, 6, 1, false);
+        assert_eq!((p.mode, p.next), (Mode::Probe(None), 7), "that was news");
     }
 
     #[test]

@@ -550,9 +550,16 @@ impl Raft {
     }
 
     /// A higher term ends the own one, whoever says so (section 5.1).
+    ///
+    /// A follower's patience goes on meanwhile: it begins anew when a leader is heard or a vote given (section 5.2). Otherwise who
+    /// cannot win could, by campaigning, keep those from standing who can.
     pub(crate) fn learn(&mut self, now: Time, term: Term, out: &mut Actions) {
         if term > self.term {
+            let waits = if self.role == Role::Follower { self.timers.get(Timer::Election) } else { None };
             self.follow(now, term, None, out);
+            if waits.is_some() {
+                self.timers.put(Timer::Election, waits);
+            }
         }
     }
 
@@ -598,7 +605,13 @@ impl Machine for Raft {
                 self.writes.persisted(upto);
             }
             Event::PersistFailed { error } => self.halt(error, out),
-            Event::DiskFull(full) => self.disk_full = full && !self.flaws.has(Flaw::FullDiskIgnored),
+            Event::DiskFull(full) => {
+                self.disk_full = full && !self.flaws.has(Flaw::FullDiskIgnored);
+                // A reign begins with an entry.
+                if self.disk_full && matches!(self.role, Role::PreCandidate | Role::Candidate) {
+                    self.follow(now, self.term, None, out);
+                }
+            }
             Event::Bootstrap { ticket, members } => self.bootstrap(now, ticket, members, out),
             Event::Propose(proposals) => self.propose(proposals, out),
             Event::Read { ticket, mode } => self.read(now, ticket, mode, out),

@@ -227,7 +227,9 @@ impl Raft {
     pub(crate) fn on_append_reply(&mut self, now: Time, from: NodeId, outcome: Appended) {
         let (last, by_one) = (self.log.last_index(), self.flaws.has(Flaw::BackOffByOne));
         let believe_all = self.flaws.has(Flaw::OldRejectionBelieved);
-        let Some(peer) = self.lead.as_mut().and_then(|lead| lead.peers.get_mut(&from)) else { return };
+        let Some(lead) = &mut self.lead else { return };
+        let round = lead.round;
+        let Some(peer) = lead.peers.get_mut(&from) else { return };
         peer.heard = Some(now);
         match outcome {
             Appended::Accepted { matched } if matched > last => self.stats.dropped_absurd += 1,
@@ -237,7 +239,7 @@ impl Raft {
             Appended::Rejected { prev, hint } => {
                 self.stats.rejections += 1;
                 let guess = if by_one { prev.saturating_sub(1) } else { self.log.floor(hint.index, hint.term).index };
-                peer.rejected(prev, guess, believe_all);
+                peer.rejected(prev, guess, round, believe_all);
             }
         }
     }

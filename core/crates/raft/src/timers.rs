@@ -41,6 +41,10 @@ impl Timers {
         self.0[timer as usize] = at;
     }
 
+    pub(crate) const fn get(&self, timer: Timer) -> Option<Time> {
+        self.0[timer as usize]
+    }
+
     pub(crate) fn stop(&mut self, timer: Timer) {
         self.0[timer as usize] = None;
     }

@@ -37,6 +37,7 @@ impl Cluster {
             wan: None,
             leads: true,
             leader: "127.0.0.1:8300".parse().ok(),
+            servers: Arc::default(),
             peers: Arc::default(),
             servers: Arc::default(),
             revision: 1,
@@ -92,7 +93,14 @@ impl Cluster {
         let began = Instant::now();
         loop {
             let view = self.view();
-            let ctx = Context { view: &view, agent: &self.agent, now_unix: Duration::ZERO, seed };
+            let ctx = Context {
+                view: &view,
+                agent: &self.agent,
+                now_unix: Duration::ZERO,
+                confirmed: true,
+                contact_millis: 0,
+                seed,
+            };
             let none: &[(&str, &str)] = &[];
             let request =
                 Request { method: request.method, path, query, headers: &none, body: &request.body, remote: None };

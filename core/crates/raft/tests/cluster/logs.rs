@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::bench::{Bench, acks, append, at, entry, grants, members};
-use crate::harness::{ELECTION, MS, SECOND, World, id, prove};
+use crate::harness::{ELECTION, FAIR, MS, SECOND, Weather, World, id, prove};
 use convoke_raft::{
     Action, Appended, Change, Config, Event, Flaw, HardState, Message, Recovered, Refusal, Role, Snapshot,
 };
@@ -79,6 +79,31 @@ fn l4_six_hundred_conflicting_entries_take_a_few_round_trips() {
         assert_eq!(world.raft(leader).commit(), world.raft(next).commit());
         world.settle();
     });
+}
+
+#[test]
+fn l4_a_network_that_reorders_is_not_flooded() {
+    // Small messages, many of them under way, and each rejected that overtakes another: a rejection must not call for all of
+    // them again, or the answers to these call for all of them again, and so on. (Seed 20 of the simulator's lives.)
+    for seed in 0..10 {
+        let config = Config { batch: 1, window: 64, ..Config::default() };
+        let mut world = World::configured(3, 0, seed, None, &config);
+        let leader = world.elect();
+        let behind = (leader + 1) % 3;
+        world.isolate(behind);
+        for _ in 0..20 {
+            world.propose_many(leader, 10);
+            world.run(10 * MS);
+        }
+        world.heal();
+        world.weather = Weather { jitter: 20 * MS, ..FAIR };
+        let (before, entries) = (world.messages, world.raft(leader).last().index);
+        world.run(10 * SECOND);
+        let sent = world.messages - before;
+        let leader = world.leader().expect("nothing is lost");
+        assert!(world.raft(behind).commit() >= entries, "seed {seed}: it has caught up");
+        assert!(sent < 4_000, "seed {seed}: {sent} messages for {entries} entries, with {leader} leading");
+    }
 }
 
 #[test]
@@ -175,6 +200,20 @@ fn l11_a_full_disk_refuses_entries_and_keeps_voting() {
         assert!(world.raft(full).durable() > index);
         world.settle();
     });
+}
+
+#[test]
+fn l11_a_candidate_whose_disk_fills_up_does_not_lead() {
+    // The first entry of a reign is an entry, too. (Seed 54 of the simulator's lives.)
+    let mut world = World::cluster(1, 0, 1, None);
+    assert_eq!(world.raft(0).role(), Role::Candidate, "its vote is under way");
+    world.event(0, Event::DiskFull(true));
+    let last = world.raft(0).last();
+    world.run(2 * SECOND);
+    assert_eq!((world.raft(0).role(), world.raft(0).last()), (Role::Follower, last));
+    world.event(0, Event::DiskFull(false));
+    world.run(2 * SECOND);
+    assert_eq!(world.raft(0).role(), Role::Leader);
 }
 
 #[test]

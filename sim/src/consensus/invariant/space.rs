@@ -1,0 +1,29 @@
+//! Who was told that its disk is full writes no entries, and a server halts only if its disk failed.
+
+use super::{Invariant, Scene, Seen};
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct SpaceIsKept;
+
+impl Invariant for SpaceIsKept {
+    fn name(&self) -> &'static str {
+        "space is kept for votes"
+    }
+
+    fn source(&self) -> &'static str {
+        "scenario L11; the contract of Event::DiskFull"
+    }
+
+    fn see(&mut self, scene: &Scene<'_>, seen: &Seen<'_>) -> Result<(), String> {
+        match seen {
+            Seen::Wrote(at, persist) if scene.slots[*at].told_full && !persist.entries.is_empty() => {
+                Err(format!("{:?} writes entries to a disk that is full", scene.slots[*at].id))
+            }
+            Seen::Halted(at) if !scene.slots[*at].cursed => {
+                Err(format!("{:?} halted for no reason", scene.slots[*at].id))
+            }
+            _ => Ok(()),
+        }
+    }
+}
