@@ -180,7 +180,7 @@ fn remove_peer(cx: &mut Cx<'_>, parsed: &Parsed, client: &Client<'_>) -> Outcome
     DONE
 }
 
-fn file<'p>(parsed: &'p Parsed) -> Result<&'p str, Failure> {
+fn file(parsed: &Parsed) -> Result<&str, Failure> {
     match words(parsed, 0, usize::MAX)?[..] {
         [] => Err("Missing FILE argument".into()),
         [file] => Ok(file),

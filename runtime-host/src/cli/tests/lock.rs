@@ -39,7 +39,6 @@ impl Cluster {
             leader: "127.0.0.1:8300".parse().ok(),
             servers: Arc::default(),
             peers: Arc::default(),
-            servers: Arc::default(),
             revision: 1,
             leaving: false,
             encrypted: [false; 2],
