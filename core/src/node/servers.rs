@@ -32,6 +32,7 @@ use crate::node::{Action, AskId, CallId, Level, Node, RequestId};
 use crate::recovery::Recovered;
 use crate::rpc::{Answer, Ask, Body, Rows};
 use crate::store::{self, Change};
+use crate::sync;
 
 /// Folder of what is kept of the cluster.
 pub(super) const FOLDER: &str = "raft";
@@ -463,7 +464,7 @@ impl Node {
 
     /// Everything came from a snapshot: what this agent knows of itself and of others is put into it again.
     fn restored(&mut self, now: Time) {
-        self.push(Work::Compare { full: true });
+        self.push(Work::Sync(sync::Event::Everything));
         if self.leads {
             self.gossip.reconcile.restart(now);
         }
