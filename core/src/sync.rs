@@ -87,6 +87,8 @@ pub enum Event<'a> {
     },
     /// How long a change of output alone may wait; zero: it does not.
     OutputInterval(Duration),
+    /// The catalog was put in the place of another: everything is compared.
+    Everything,
     /// The row of the own node changed.
     Node,
 }
@@ -382,6 +384,7 @@ impl Machine for Sync {
             Event::Compare { local, view, own } => self.compare(now, local, view, own, out),
             Event::Applied { subject, refused } => self.applied(now, subject, refused),
             Event::OutputInterval(interval) => self.output_interval = interval,
+            Event::Everything => self.ask(true, out),
             Event::Node => {
                 self.node = true;
                 self.ask(false, out);

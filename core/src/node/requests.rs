@@ -93,6 +93,10 @@ impl Node {
                 self.join(now, id, address, wan, out);
                 return None;
             }
+            AgentRequest::RemovePeer { id: server } => {
+                self.remove_peer(id, &server);
+                return None;
+            }
             AgentRequest::ForceLeave { node, prune } => self.force_leave(&node, prune),
         };
         Some(match done {

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use convoke_api::agent_view::{RaftServer, RaftView};
 use convoke_api::response::Response;
 use convoke_catalog::command::Register;
 use convoke_catalog::{Catalog, Command, Reply, Scope};
@@ -31,6 +32,7 @@ use crate::node::{Action, AskId, CallId, Level, Node, RequestId};
 use crate::recovery::Recovered;
 use crate::rpc::{Answer, Ask, Body, Rows};
 use crate::store::{self, Change};
+use crate::sync;
 
 /// Folder of what is kept of the cluster.
 pub(super) const FOLDER: &str = "raft";
@@ -94,6 +96,8 @@ pub(super) struct Servers {
     term: Term,
     leader: Option<NodeId>,
     pub(super) members: Arc<Membership>,
+    /// What readers see of all this.
+    pub(super) view: Option<Arc<RaftView>>,
     known: BTreeMap<NodeId, Known>,
     calls: BTreeMap<CallId, Call>,
     next_call: u64,
@@ -162,6 +166,7 @@ impl Servers {
             term: 0,
             leader: None,
             members: Arc::default(),
+            view: None,
             known: BTreeMap::new(),
             calls: BTreeMap::new(),
             next_call: 0,
@@ -293,7 +298,10 @@ impl Node {
             consensus::Action::Committed { index, client: (client, serial), command, origin } => {
                 let applied = self.tables.apply(index, client, serial, *command);
                 let reply = applied.map(|applied| {
-                    self.note_sessions(&applied.changes);
+                    self.note_sessions(now, &applied.changes);
+                    if applied.changes.is_everything() {
+                        self.restored(now);
+                    }
                     self.mirrors.catalog_changed(&applied.changes);
                     self.changes.merge(applied.changes);
                     applied.reply
@@ -441,6 +449,73 @@ impl Node {
             }
             Tag::Quiet => {}
         }
+    }
+
+    /// An operator removes a server.
+    pub(super) fn remove_peer(&mut self, asker: RequestId, server: &str) {
+        let id = identity::raft_id(server);
+        let no = if !self.leads {
+            "No cluster leader"
+        } else if self.servers.is_alone() && id == self.servers.id {
+            "this is the only server that votes: without it there is no cluster; add another one first"
+        } else if self.servers.changing {
+            "the membership is being changed already; try again in a moment"
+        } else {
+            return self.change_members(raft::Change::Remove(id), Some(asker));
+        };
+        self.reply(asker, Response::text(500, no));
+    }
+
+    /// Everything came from a snapshot: what this agent knows of itself and of others is put into it again.
+    fn restored(&mut self, now: Time) {
+        self.push(Work::Sync(sync::Event::Everything));
+        if self.leads {
+            self.gossip.reconcile.restart(now);
+        }
+    }
+
+    /// Tells readers what is known of the servers. `now`: autopilot has looked.
+    pub(super) fn refresh_raft(&mut self, now: Option<Time>) {
+        let Some(consensus) = &self.servers.consensus else { return };
+        let (raft, known) = (consensus.raft(), &self.servers.known);
+        let peers: BTreeMap<NodeId, (u64, Option<Time>)> =
+            raft.peers().into_iter().map(|(id, matched, heard)| (id, (matched, heard))).collect();
+        let last = raft.last();
+        let before = self.servers.view.take();
+        let server = |(id, member): (&NodeId, &Member)| {
+            let (uuid, own) = (identity::uuid(*id), *id == self.servers.id);
+            let old = before.as_ref().and_then(|view| view.servers.iter().find(|server| server.id == uuid));
+            let (matched, heard) = peers.get(id).copied().unwrap_or((0, None));
+            let quiet = match (now, heard) {
+                (Some(now), Some(heard)) => now.since(heard),
+                _ => old.map_or(Duration::ZERO, |old| old.last_contact),
+            };
+            let since = self.servers.autopilot.healthy_since(*id);
+            let alone = own && self.leads;
+            let serf_status = match known.get(id).map(|known| known.seen) {
+                Some(Seen::Alive) => "alive",
+                Some(Seen::Failed) => "failed",
+                Some(Seen::Left) => "left",
+                None => "none",
+            };
+            RaftServer {
+                node: known.get(id).map_or_else(|| uuid.clone(), |known| known.name.clone()),
+                address: self.servers.address(*id).map_or_else(|| member.address.clone(), |at| at.to_string()),
+                leader: self.servers.leader == Some(*id),
+                voter: member.voter,
+                serf_status,
+                version: if own { self.identity.version.clone() } else { String::new() },
+                last_contact: if own { Duration::ZERO } else { quiet },
+                last_term: last.term,
+                last_index: if own { last.index } else { matched },
+                healthy: since.is_some() || alone,
+                stable_since: self.wall + since.map_or(Duration::ZERO, Time::since_start),
+                id: uuid,
+            }
+        };
+        let servers = self.servers.members.0.iter().map(server).collect();
+        let view = RaftView { servers, index: raft.membership().0, term: self.servers.term };
+        self.servers.view = Some(Arc::new(view));
     }
 
     /// Changes the membership; told to `asker`.
@@ -771,7 +846,9 @@ impl Node {
         let members = Arc::clone(&self.servers.members);
         let world =
             autopilot::World { own: self.servers.id, members: &members, servers: &servers, progress: &progress, last };
-        let change = self.servers.autopilot.look(now, world, &self.autopilot_settings());
+        let settings = self.autopilot_settings();
+        let change = self.servers.autopilot.look(now, world, &settings);
+        self.refresh_raft(Some(now));
         let Some(change) = change.filter(|_| !self.servers.changing) else { return };
         Self::log(out, Level::Info, format!("autopilot: {}", self.described(&change)));
         self.change_members(change, None);
@@ -791,6 +868,14 @@ impl Node {
 
     /// Autopilot's settings.
     fn autopilot_settings(&self) -> autopilot::Settings {
+        if let Some(of) = self.tables.catalog.view().autopilot() {
+            return autopilot::Settings {
+                cleanup_dead_servers: of.cleanup_dead_servers,
+                last_contact_threshold: of.last_contact_threshold,
+                max_trailing_logs: of.max_trailing_logs,
+                server_stabilization_time: of.server_stabilization_time,
+            };
+        }
         let of = &self.config.autopilot;
         autopilot::Settings {
             cleanup_dead_servers: of.cleanup_dead_servers,

@@ -27,9 +27,12 @@ impl Node {
         self.sessions_event(Time::ZERO, Event::Follow);
     }
 
-    /// Which sessions a command made or ended.
-    pub(super) fn note_sessions(&mut self, changes: &Changes) {
-        if self.leads {
+    /// Which sessions a command made or ended. After a restore they are others.
+    pub(super) fn note_sessions(&mut self, now: Time, changes: &Changes) {
+        if self.leads && changes.is_everything() {
+            self.sessions_follow();
+            self.sessions_lead(now);
+        } else if self.leads {
             let keys = changes.sessions().map(|(tenancy, id)| Work::Session((tenancy.clone(), id.clone())));
             for work in keys {
                 self.push(work);

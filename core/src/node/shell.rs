@@ -95,7 +95,7 @@ pub struct Node {
     pub(super) config: Arc<Config>,
     pub(super) identity: Arc<Identity>,
     /// Unix time at `Time::ZERO`.
-    wall: Duration,
+    pub(super) wall: Duration,
     /// The row of the own node.
     row: NodeRow,
     /// This server leads, and knows everything that was committed before.
@@ -197,6 +197,7 @@ impl Node {
         self.leader = leader.filter(|_| !own || self.leads);
         self.peers = Arc::new(self.servers.peers());
         self.ask_order = Arc::new(self.servers.ask_order());
+        self.refresh_raft(None);
         self.agent_changed = true;
     }
 
@@ -221,6 +222,7 @@ impl Node {
                 leaving: self.member != MemberState::Alive,
                 encrypted: Pool::ALL.map(|pool| self.gossip.encrypted(pool)),
                 events: Arc::clone(&self.gossip.events),
+                raft: self.servers.view.clone(),
                 wan_coordinates: Arc::clone(&self.gossip.wan_coordinates),
             },
         })

@@ -14,13 +14,11 @@ pub(super) const COMMANDS: &[Entry] = &[
     later("login", "Trade a credential for an ACL token"),
     later("logout", "Give up a token got by login"),
     later("namespace", "Namespaces"),
-    later("operator", "Tools for operators of a cluster"),
     later("partition", "Admin partitions"),
     later("peering", "Peerings with other clusters"),
     later("resource", "Typed resources"),
     later("services export", "Export a service to peers or partitions"),
     later("services exported-services", "List exported services"),
-    later("snapshot", "Save, restore and inspect the state of the servers"),
     later("tls", "Make authorities and certificates"),
     later("troubleshoot", "Find out why the mesh does not connect"),
 ];

@@ -4,7 +4,7 @@
 //! * [`transport`]: the HTTP exchange each runtime offers.
 //! * `flags`, `help`, `command`: Go-style flags, help texts, what a command is.
 //! * `client`, `table`: asking an agent, laying out its answer.
-//! * one module per family of commands: [`agent`], `catalog`, `cluster`, `gossip`, `kv`, `local`, `lock`, `maint`, `services`, `watch`, `later`;
+//! * one module per family of commands: [`agent`], `catalog`, `cluster`, `gossip`, `kv`, `local`, `lock`, `maint`, `operator`, `services`, `watch`, `later`;
 //!   `child`: the programs some of them start.
 //!
 //! Exit codes: 0 done, 1 failed or misused, 2 `members` without a match, 127 no such command.
@@ -24,6 +24,7 @@ mod later;
 mod local;
 mod lock;
 mod maint;
+mod operator;
 mod services;
 mod services_json;
 mod table;
@@ -60,6 +61,7 @@ fn commands() -> impl Iterator<Item = &'static Entry> {
         local::COMMANDS,
         lock::COMMANDS,
         maint::COMMANDS,
+        operator::COMMANDS,
         services::COMMANDS,
         watch::COMMANDS,
     ]

@@ -39,6 +39,8 @@ use crate::serve::rpc;
 
 /// Largest body taken at all; the handlers have tighter limits of their own (`kv_max_value_size`).
 const MAX_BODY: usize = 16 << 20;
+/// The same of a snapshot to be restored.
+const MAX_SNAPSHOT: usize = 512 << 20;
 /// A connection may be idle, or dribble a request's head, for so long. Prometheus keeps idle connections for four
 /// minutes, so it is well above that; `http_max_conns_per_client` bounds what slow clients can hold.
 const IDLE: Duration = Duration::from_secs(600);
@@ -149,7 +151,8 @@ async fn respond<R: Runtime>(
     let started = Instant::now();
     let in_flight = server.driver.begin();
     let (parts, body) = request.into_parts();
-    let body = match read_body(body).await {
+    let most = if parts.uri.path() == "/v1/snapshot" { MAX_SNAPSHOT } else { MAX_BODY };
+    let body = match read_body(body, most).await {
         Ok(body) => body,
         Err(response) => return plain(response),
     };
@@ -171,14 +174,14 @@ async fn respond<R: Runtime>(
     response
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, Response> {
+async fn read_body(body: Incoming, most: usize) -> Result<Bytes, Response> {
     if hyper::body::Body::is_end_stream(&body) {
         return Ok(Bytes::new());
     }
-    match Limited::new(body, MAX_BODY).collect().await {
+    match Limited::new(body, most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(e) if e.is::<LengthLimitError>() => {
-            Err(Response::text(413, format!("Request body too large, max size: {MAX_BODY} bytes.")))
+            Err(Response::text(413, format!("Request body too large, max size: {most} bytes.")))
         }
         Err(_) => Err(Response::text(400, "Request body ended early")),
     }

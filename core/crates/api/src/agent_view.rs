@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use convoke_catalog::Table;
 use convoke_catalog::model::{Check, Service, Str};
@@ -42,8 +43,50 @@ pub struct AgentView {
     pub encrypted: [bool; 2],
     /// User events that reached this agent and passed their filters, oldest first; at most [`EVENTS`].
     pub events: Arc<Vec<Arc<UserEvent>>>,
+    /// What is known of consensus; servers only.
+    pub raft: Option<Arc<RaftView>>,
     /// Where servers are, by what the WAN pool measured: name (without datacenter), datacenter, place.
     pub wan_coordinates: Arc<Vec<(String, String, Coordinate)>>,
+}
+
+/// What a server knows of the servers, as of the last change, or of a moment ago.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RaftView {
+    /// Members of the cluster, by id.
+    pub servers: Vec<RaftServer>,
+    /// Log index of the last change of membership.
+    pub index: u64,
+    /// Term this server is in.
+    pub term: u64,
+}
+
+/// A server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RaftServer {
+    /// UUID text.
+    pub id: String,
+    /// Node name; its id while nobody told the name.
+    pub node: String,
+    /// Where it is reached by servers.
+    pub address: String,
+    /// It leads.
+    pub leader: bool,
+    /// It votes.
+    pub voter: bool,
+    /// What the pool says of it.
+    pub serf_status: &'static str,
+    /// Its version; empty if nobody told.
+    pub version: String,
+    /// How long the leader did not hear of it.
+    pub last_contact: Duration,
+    /// Term of its last entry, as far as this server knows.
+    pub last_term: u64,
+    /// Index of its last entry, as far as this server knows.
+    pub last_index: u64,
+    /// Autopilot finds it healthy.
+    pub healthy: bool,
+    /// Since when, since 1970.
+    pub stable_since: Duration,
 }
 
 /// User events an agent remembers.

@@ -99,7 +99,9 @@ impl<'a> Call<'a> {
         topics: impl FnOnce() -> Vec<Topic>,
     ) -> Option<Outcome> {
         let future = read.index > self.ctx.view.index().max(1) && read.consistency != Consistency::Stale;
-        if read.index == 0 || index > read.index || future || self.last_chance {
+        // Or from before everything came from a snapshot, in which what is asked for is older than what the client knows.
+        let before = index < read.index && read.index <= self.ctx.view.restored();
+        if read.index == 0 || index > read.index || future || before || self.last_chance {
             return None;
         }
         Some(Outcome::Wait(Wait { topics: topics(), agent: false, max_wait: self.max_wait(read.wait) }))

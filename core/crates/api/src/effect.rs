@@ -164,6 +164,11 @@ pub enum AgentRequest {
         /// Indented JSON.
         pretty: bool,
     },
+    /// `DELETE /v1/operator/raft/peer`
+    RemovePeer {
+        /// Id of the server, UUID text.
+        id: String,
+    },
     /// `PUT /v1/agent/force-leave/:node`
     ForceLeave {
         /// Node name.
@@ -191,6 +196,7 @@ impl AgentRequest {
             Self::FireEvent { .. } => "event/fire",
             Self::Keys { .. } => "keyring",
             Self::Join { .. } => "join",
+            Self::RemovePeer { .. } => "raft/peer",
             Self::ForceLeave { .. } => "force-leave",
         }
     }

@@ -29,13 +29,3 @@ pub(crate) fn config_entries(_: &Call<'_>) -> Answer {
 pub(crate) fn federation(_: &Call<'_>) -> Answer {
     missing("Federation states")
 }
-
-/// `/v1/operator`
-pub(crate) fn operator(_: &Call<'_>) -> Answer {
-    missing("Operator endpoints")
-}
-
-/// `/v1/snapshot`
-pub(crate) fn snapshots(_: &Call<'_>) -> Answer {
-    missing("Snapshots")
-}

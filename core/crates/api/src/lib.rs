@@ -9,7 +9,7 @@
 //! * `route`, `routes`: from method and path to a handler. * [`query`], [`percent`]: parameters. * `call`: one request,
 //!   blocking queries, headers. * `decode`: bodies. * [`json`]: answers. * `filter`: `?filter=`.
 //!
-//! The handlers, by path: `agent`, `catalog`, [`coordinate`], `register`, [`event`], `health`, [`keyring`], `kv`, [`session`], `txn`, `prepared`, `status`, `ui`, and `later`
+//! The handlers, by path: `agent`, `catalog`, [`coordinate`], `register`, [`event`], `health`, [`keyring`], `kv`, [`session`], `txn`, `operator` (with [`archive`]), `prepared`, `status`, `ui`, and `later`
 //! for what is not in this build.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -27,6 +27,7 @@ use crate::response::{Outcome, Response};
 
 mod agent;
 pub mod agent_view;
+pub mod archive;
 mod call;
 mod catalog;
 pub mod coordinate;
@@ -39,6 +40,7 @@ pub mod json;
 pub mod keyring;
 mod kv;
 mod later;
+mod operator;
 pub mod percent;
 pub mod place;
 mod prepared;

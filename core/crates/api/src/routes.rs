@@ -2,7 +2,8 @@
 
 use crate::route::Route;
 use crate::{
-    agent, catalog, coordinate, event, health, keyring, kv, later, prepared, register, session, status, txn, ui,
+    agent, catalog, coordinate, event, health, keyring, kv, later, operator, prepared, register, session, status, txn,
+    ui,
 };
 
 /// See [`Route`].
@@ -108,11 +109,15 @@ pub(crate) static ROUTES: &[Route] = &[
     Route { pattern: "/v1/internal/ui/nodes", methods: "GET", handler: ui::nodes },
     Route { pattern: "/v1/internal/ui/services", methods: "GET", handler: ui::services },
     Route { pattern: "/v1/kv/", methods: "GET,PUT,DELETE", handler: kv::kv },
-    Route { pattern: "/v1/operator/autopilot/configuration", methods: "GET,PUT", handler: later::operator },
-    Route { pattern: "/v1/operator/autopilot/health", methods: "GET", handler: later::operator },
+    Route {
+        pattern: "/v1/operator/autopilot/configuration",
+        methods: "GET,PUT",
+        handler: operator::autopilot_configuration,
+    },
+    Route { pattern: "/v1/operator/autopilot/health", methods: "GET", handler: operator::autopilot_health },
     Route { pattern: "/v1/operator/keyring", methods: "GET,POST,PUT,DELETE", handler: keyring::keyring },
-    Route { pattern: "/v1/operator/raft/configuration", methods: "GET", handler: later::operator },
-    Route { pattern: "/v1/operator/raft/peer", methods: "DELETE", handler: later::operator },
+    Route { pattern: "/v1/operator/raft/configuration", methods: "GET", handler: operator::raft_configuration },
+    Route { pattern: "/v1/operator/raft/peer", methods: "DELETE", handler: operator::raft_peer },
     Route { pattern: "/v1/query", methods: "GET,POST", handler: prepared::general },
     Route { pattern: "/v1/query/", methods: "GET,PUT,DELETE", handler: prepared::specific },
     Route { pattern: "/v1/session/create", methods: "PUT", handler: session::create },
@@ -121,7 +126,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route { pattern: "/v1/session/list", methods: "GET", handler: session::list },
     Route { pattern: "/v1/session/node/", methods: "GET", handler: session::node },
     Route { pattern: "/v1/session/renew/", methods: "PUT", handler: session::renew },
-    Route { pattern: "/v1/snapshot", methods: "GET,PUT", handler: later::snapshots },
+    Route { pattern: "/v1/snapshot", methods: "GET,PUT", handler: operator::snapshot },
     Route { pattern: "/v1/status/leader", methods: "GET", handler: status::leader },
     Route { pattern: "/v1/status/peers", methods: "GET", handler: status::peers },
     Route { pattern: "/v1/txn", methods: "PUT", handler: txn::txn },

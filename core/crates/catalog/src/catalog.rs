@@ -13,7 +13,7 @@ use crate::sessions::{self, Doom};
 use crate::state::State;
 use crate::topic::{Changes, Topic};
 use crate::view::View;
-use crate::{coordinate, kv, queries, register, txn};
+use crate::{coordinate, kv, queries, register, restore, txn};
 
 /// The tables and their only writer.
 ///
@@ -73,6 +73,10 @@ impl Catalog {
     /// Applies the command at log index `index`, which is greater than any before (at least 1).
     pub fn apply(&mut self, index: u64, command: Command) -> Applied {
         debug_assert!(index > self.state.index, "the log is applied in order");
+        let command = match command {
+            Command::Restore(snapshot) => return self.restore(index, *snapshot),
+            command => command,
+        };
         let state = Arc::make_mut(&mut self.state);
         state.index = index.max(state.index);
         let mut write = Write::new(state.index);
@@ -100,6 +104,9 @@ impl Catalog {
             }
             Command::SessionExpire(expire) => sessions::expire(state, &mut write, &expire),
             Command::LockDelayOver { sessions } => sessions::delay_over(state, &sessions),
+            Command::AutopilotSet { settings, cas } => restore::set_autopilot(state, &write, settings, cas),
+            // Above.
+            Command::Restore(_) => Reply::Done,
         };
         sessions::end_doomed(state, &mut write);
         write.settle_listings(state);

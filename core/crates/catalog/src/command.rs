@@ -3,6 +3,7 @@
 //! Commands are what the log holds: they are encoded with postcard, so variants and fields are only ever added at
 //! the end. `apply` never reads a clock: where a command needs the time, the proposer stamped it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -11,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::coordinate::CoordinateUpdate;
 use crate::model::{Check, Node, Service, Str, Tenancy};
 use crate::queries::PreparedQuery;
+use crate::restore::Autopilot;
 use crate::sessions::{Expire, Session};
+use crate::snapshot::Snapshot;
 use crate::txn::{TxnOp, TxnOutcome};
 
 /// A change to the tables.
@@ -62,6 +65,15 @@ pub enum Command {
         /// Tenancy and id.
         sessions: Vec<(Tenancy, Str)>,
     },
+    /// Changes the settings of autopilot.
+    AutopilotSet {
+        /// The settings. Row indexes in them are ignored.
+        settings: Autopilot,
+        /// Only if the modify index of what there is is this; 0: if nothing is.
+        cas: Option<u64>,
+    },
+    /// Everything becomes what a snapshot holds, but for the log index. Whoever waits for anything wakes.
+    Restore(Box<Snapshot>),
 }
 
 /// See [`Command::Register`]. Row indexes in it are ignored.

@@ -9,7 +9,7 @@
 //! * [`name`]: names are compared without case.
 //! * [`txn`]: several changes in one. * [`queries`]: prepared queries, stored and executed.
 //! * [`sessions`]: what holds locks on keys. * [`coordinate`]: where nodes are in the network, and who is near. * [`regexp`]: expressions of users.
-//! * [`snapshot`]: the whole of it as plain rows.
+//! * [`snapshot`]: the whole of it as plain rows. * [`restore`]: what operators change as a whole.
 //! * [`watch`]: who waits for what.
 //! * [`table`]: the persistent map behind it all, which the agent's own tables use, too.
 #![no_std]
@@ -29,6 +29,7 @@ pub mod name;
 pub mod queries;
 pub mod regexp;
 mod register;
+pub mod restore;
 mod rows;
 pub mod sessions;
 pub mod snapshot;

@@ -21,9 +21,11 @@ use crate::join::join_all;
 use crate::model::{Check, KvEntry, Node, Service, Str};
 use crate::name::{fold, fold_shared};
 use crate::queries::PreparedQuery;
+use crate::restore::Autopilot;
 use crate::sessions::{LockDelay, Session};
 use crate::state::{Local, Namespace, Partition, State};
 use crate::table::Table;
+use crate::view::View;
 
 /// Everything a [`Catalog`] holds. Encoded with postcard: fields are only ever added at the end, as [`Added`], so that
 /// what older versions wrote still imports.
@@ -36,6 +38,7 @@ pub struct Snapshot {
     queries_index: u64,
     coordinates: Added<Vec<CoordinateRows>>,
     sessions: Added<SessionTables>,
+    operator: Added<OperatorRows>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +95,12 @@ struct CoordinateRows {
 struct SessionTables {
     epoch: u64,
     spaces: Vec<SessionRows>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct OperatorRows {
+    autopilot: Option<Arc<Autopilot>>,
+    restored: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,31 +161,40 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Added<T> {
     }
 }
 
-impl Catalog {
+impl View {
     /// Everything, as plain rows.
     #[must_use]
     pub fn export(&self) -> Snapshot {
-        let partitions = self.state.partitions.iter().map(|(name, partition)| PartitionRows {
+        let partitions = self.0.partitions.iter().map(|(name, partition)| PartitionRows {
             name: Arc::clone(name),
             nodes: partition.nodes.values().cloned().collect(),
             nodes_index: partition.nodes_index,
             nodes_gone: partition.nodes_gone,
             namespaces: partition.namespaces.iter().map(|(name, space)| export_namespace(name, space)).collect(),
         });
-        let coordinates = self.state.partitions.iter().filter(|(_, partition)| partition.coordinates_index > 0);
+        let coordinates = self.0.partitions.iter().filter(|(_, partition)| partition.coordinates_index > 0);
         let coordinates = coordinates.map(|(name, partition)| CoordinateRows {
             partition: Arc::clone(name),
             nodes: partition.coordinates.iter().map(|(node, rows)| (Arc::clone(node), rows.to_vec())).collect(),
             index: partition.coordinates_index,
         });
         Snapshot {
-            index: self.state.index,
+            index: self.0.index,
             partitions: partitions.collect(),
-            queries: self.state.queries.rows.values().cloned().collect(),
-            queries_index: self.state.queries.index,
+            queries: self.0.queries.rows.values().cloned().collect(),
+            queries_index: self.0.queries.index,
             coordinates: Added(coordinates.collect()),
-            sessions: Added(export_sessions(&self.state)),
+            sessions: Added(export_sessions(&self.0)),
+            operator: Added(OperatorRows { autopilot: self.0.autopilot.clone(), restored: self.0.restored }),
         }
+    }
+}
+
+impl Catalog {
+    /// Everything, as plain rows.
+    #[must_use]
+    pub fn export(&self) -> Snapshot {
+        self.view().export()
     }
 
     /// The tables a snapshot was taken of.
@@ -197,6 +215,7 @@ impl Catalog {
         for rows in snapshot.coordinates.0 {
             state.partition(&rows.partition, |partition| import_coordinates(partition, rows.nodes, rows.index))?;
         }
+        (state.autopilot, state.restored) = (snapshot.operator.0.autopilot, snapshot.operator.0.restored);
         state.session_epoch = snapshot.sessions.0.epoch;
         for rows in snapshot.sessions.0.spaces {
             import_sessions(&mut state, rows)?;

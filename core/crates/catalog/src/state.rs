@@ -9,6 +9,7 @@ use crate::group::ServiceGroup;
 use crate::model::{Check, KvEntry, Node, Service, Status, Str, Tenancy};
 use crate::name::{fold, fold_shared};
 use crate::queries::Queries;
+use crate::restore::Autopilot;
 use crate::sessions::Sessions;
 use crate::table::Table;
 
@@ -23,6 +24,10 @@ pub(crate) struct State {
     pub(crate) queries: Queries,
     /// Log index at which the leader that may time sessions out began to.
     pub(crate) session_epoch: u64,
+    /// Settings of autopilot that were made at run time.
+    pub(crate) autopilot: Option<Arc<Autopilot>>,
+    /// Log index at which all of it came from a snapshot.
+    pub(crate) restored: u64,
 }
 
 /// Nodes belong to a partition; everything else to a namespace in it.

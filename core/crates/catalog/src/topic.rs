@@ -197,7 +197,7 @@ impl Topic {
 /// [`Topic::KvPrefix`] never appears: a changed [`Topic::Kv`] stands for every prefix of its key. Nor does
 /// [`Topic::NodeServices`] where only the row of the node changed: its [`Topic::Node`] stands for that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes(BTreeSet<Topic>);
+pub struct Changes(BTreeSet<Topic>, bool);
 
 impl Changes {
     /// Adds a topic, which must be folded.
@@ -205,8 +205,20 @@ impl Changes {
         self.0.insert(topic);
     }
 
+    /// Everything changed: the tables were replaced as a whole.
+    pub(crate) fn everything() -> Self {
+        Self(BTreeSet::new(), true)
+    }
+
+    /// Whether the tables were replaced as a whole.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        self.1
+    }
+
     /// Adds what another command changed.
     pub fn merge(&mut self, other: Self) {
+        self.1 |= other.1;
         if self.0.is_empty() {
             self.0 = other.0;
         } else {
@@ -217,7 +229,7 @@ impl Changes {
     /// Nothing changed: nobody needs to wake.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_empty() && !self.1
     }
 
     /// The topics, in order.
@@ -238,6 +250,9 @@ impl Changes {
     /// Whether what `topic` names changed.
     #[must_use]
     pub fn contains(&self, topic: &Topic) -> bool {
+        if self.1 {
+            return true;
+        }
         match topic {
             Topic::KvPrefix { tenancy, prefix } => {
                 let first = Topic::Kv { tenancy: tenancy.clone(), key: prefix.clone() };

@@ -147,6 +147,9 @@ impl<W> WatchTable<W> {
 
     /// Takes out everybody whom the changes concern, longest waiting first.
     pub fn wake(&mut self, changes: &Changes) -> Vec<W> {
+        if changes.is_everything() {
+            return self.wake_all();
+        }
         let mut woken: BTreeSet<WatchId> = BTreeSet::new();
         for topic in changes.iter() {
             if let Some(waiting) = self.exact.get(topic) {

@@ -125,9 +125,9 @@ fn a_place_goes_with_its_node_and_wakes_who_waits() {
 fn what_older_versions_wrote_still_reads() {
     let old = catalog(&["a"], Vec::new());
     let bytes = postcard::to_allocvec(&old.export()).unwrap();
-    let (older, added) = bytes.split_at(bytes.len() - 5);
-    assert_eq!(added, [1, 0, 1, 0, 0], "a mark, and no coordinates; a mark, and no sessions");
-    for older in [older, &bytes[..bytes.len() - 3]] {
+    let (older, added) = bytes.split_at(bytes.len() - 8);
+    assert_eq!(added, [1, 0, 1, 0, 0, 1, 0, 0], "marks, and no coordinates, sessions, settings");
+    for older in [older, &bytes[..bytes.len() - 6], &bytes[..bytes.len() - 3]] {
         let read: Snapshot = postcard::from_bytes(older).unwrap();
         assert_eq!(read, old.export());
         assert!(Catalog::import(read).unwrap().view().node("default", "a").is_some());

@@ -119,3 +119,35 @@ fn an_agent_that_does_not_lead_says_so() {
     let mut world = World::new(config);
     assert_eq!(world.renew("a"), (500, "No cluster leader".to_string()));
 }
+
+#[test]
+fn a_restore_brings_sessions_back_with_their_full_time_and_the_agent_puts_itself_into_it() {
+    let mut world = World::new(server());
+    world.pass(S(1));
+    world.create(timed("a", 10));
+    let snapshot = world.view().export();
+    world.propose(Command::SessionDestroy { tenancy: Tenancy::default(), id: "a".into() });
+    world.create(timed("b", 10));
+    world.register(service("web"));
+    assert_eq!(world.propose(Command::Restore(Box::new(snapshot))).0, 200);
+    assert!(world.lives("a") && !world.lives("b"));
+    assert_eq!(world.catalog_services(), ["consul", "web"]);
+    world.pass(S(19));
+    assert!(world.lives("a"));
+    assert_eq!((world.renew("a").0, world.renew("b").0), (200, 404));
+    world.pass(S(21));
+    assert!(!world.lives("a"));
+}
+
+#[test]
+fn the_only_server_is_not_removed_and_shows_itself() {
+    let mut world = World::new(server());
+    world.pass(S(1));
+    let raft = world.published.agent.raft.clone().unwrap();
+    let [own] = &raft.servers[..] else { panic!("{raft:?}") };
+    assert_eq!((&*own.id, &*own.node), ("11111111-2222-3333-4444-555555555555", "n1"));
+    assert!(own.leader && own.voter && own.healthy);
+    let (status, text) = world.answer(AgentRequest::RemovePeer { id: own.id.clone() });
+    assert_eq!(status, 500);
+    assert!(text.starts_with("this is the only server that votes"), "{text}");
+}

@@ -43,6 +43,7 @@ impl Cluster {
             leaving: false,
             encrypted: [false; 2],
             events: Arc::default(),
+            raft: None,
             wan_coordinates: Arc::default(),
         };
         let cluster = Self { tables: Mutex::default(), agent, asked: AtomicU64::default() };
@@ -66,6 +67,19 @@ impl Cluster {
     pub(super) fn set(&self, key: &str, value: &str) {
         let (tenancy, key, value) = (Default::default(), key.into(), value.as_bytes().into());
         self.apply(Command::KvSet(KvSet { tenancy, key, value, flags: 0, cas: None }));
+    }
+
+    pub(super) fn value(&self, key: &str) -> Option<String> {
+        self.view().kv(Scope::default(), key).map(|entry| String::from_utf8_lossy(&entry.value).into_owned())
+    }
+
+    /// Runs a command against it.
+    pub(super) fn play(&self, words: &[&str]) -> Ran {
+        let argv: Vec<OsString> = ["consul"].iter().chain(words).map(OsString::from).collect();
+        let mut io = TestIo::default();
+        let exit = run(&argv, &mut io, &|_| None, self);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran { exit, out: text(&io.out), err: text(&io.err) }
     }
 
     fn keys(&self) -> Vec<String> {
@@ -126,10 +140,8 @@ impl Transport for Cluster {
 }
 
 fn lock(cluster: &Cluster, words: &[&str]) -> Ran {
-    let argv: Vec<OsString> = ["consul", "lock"].iter().chain(words).map(OsString::from).collect();
-    let mut io = TestIo::default();
-    let exit = run(&argv, &mut io, &|_| None, cluster);
-    Ran { exit, out: String::from_utf8_lossy(&io.out).into_owned(), err: String::from_utf8_lossy(&io.err).into_owned() }
+    let all: Vec<&str> = ["lock"].iter().chain(words).copied().collect();
+    cluster.play(&all)
 }
 
 #[test]

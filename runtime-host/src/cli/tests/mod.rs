@@ -7,6 +7,7 @@ mod cluster;
 mod gossip;
 mod kv;
 mod lock;
+mod operator;
 mod registry;
 mod watch;
 

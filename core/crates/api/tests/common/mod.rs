@@ -76,6 +76,7 @@ impl Default for World {
             leaving: false,
             encrypted: [false; 2],
             events: Arc::default(),
+            raft: None,
             wan_coordinates: Arc::default(),
         };
         Self { catalog: Catalog::default(), agent, index: 10, remote: Some("127.0.0.1".parse().unwrap()) }

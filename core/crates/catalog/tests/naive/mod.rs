@@ -125,6 +125,7 @@ impl Naive {
                 });
                 Reply::Done
             }
+            Command::AutopilotSet { .. } | Command::Restore(_) => unreachable!("operators have tests of their own"),
             Command::Txn(_) => unreachable!("transactions have tests of their own"),
         }
     }
