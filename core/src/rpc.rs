@@ -96,8 +96,8 @@ pub struct Http {
     pub body: Vec<u8>,
     /// Who asked the agent.
     pub remote: Option<IpAddr>,
-    /// The leader is wanted, not just any server.
-    pub leader: bool,
+    /// Node of that agent.
+    pub node: String,
     /// Made so far.
     pub hops: u8,
 }

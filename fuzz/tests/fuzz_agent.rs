@@ -87,6 +87,7 @@ impl World {
             view: &published.view,
             agent: &published.agent,
             now_unix: Duration::from_secs(1_700_000_000),
+            node: None,
             confirmed: true,
             contact_millis: 0,
             seed: 1,

@@ -1,11 +1,12 @@
 //! This agent and the servers: its part in consensus, if it is one; whom it asks, if it is not.
 //!
 //! Consensus decides, [`Forward`] brings requests to whoever can serve them, [`Bootstrap`] makes the first cluster and
-//! [`Autopilot`] keeps it. Here their actions become the node's, and what agents ask each other is answered.
+//! [`Autopilot`] keeps it. Here their actions become the node's.
+//!
+//! * `questions`: what agents ask each other. * `members`: who the servers are, and who they should be.
 
-use alloc::borrow::ToOwned as _;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
@@ -15,24 +16,27 @@ use core::time::Duration;
 
 use convoke_api::agent_view::{RaftServer, RaftView};
 use convoke_api::response::Response;
-use convoke_catalog::command::Register;
-use convoke_catalog::{Catalog, Command, Reply, Scope};
+use convoke_catalog::{Command, Reply};
 use convoke_config::config::Config;
 use convoke_kit::{Deadline, Machine as _, Out, Rng, Time};
 use convoke_raft::{self as raft, Member, Membership, NodeId, ReadMode, Refusal, Role, Term};
-use convoke_swim::State;
 
-use crate::autopilot::{self, Autopilot, Progress, Seen};
-use crate::bootstrap::{Bootstrap, Step};
+use crate::autopilot::{self, Autopilot, Seen};
+use crate::bootstrap::Bootstrap;
 use crate::consensus::{self, Consensus};
 use crate::forward::{self, Failure, Forward, Key, Outcome, Route, Wish};
-use crate::identity::{self, MemberState};
+use crate::identity::{self};
 use crate::node::shell::{Denied, Origin, Work};
 use crate::node::{Action, AskId, CallId, Level, Node, RequestId};
 use crate::recovery::Recovered;
-use crate::rpc::{Answer, Ask, Body, Rows};
+use crate::rpc::{Answer, Ask, Body};
 use crate::store::{self, Change};
 use crate::sync;
+
+mod members;
+mod questions;
+
+use questions::refused;
 
 /// Folder of what is kept of the cluster.
 pub(super) const FOLDER: &str = "raft";
@@ -586,386 +590,6 @@ impl Node {
             self.push(Work::Compare { full: true });
         }
     }
-
-    // ---- what agents ask each other
-
-    /// Another agent asks something.
-    pub(super) fn asked(&mut self, now: Time, id: AskId, ask: Ask, out: &mut Out<Action>) {
-        let answer = match ask {
-            Ask::Propose { client, command, hops } => {
-                let decoded = postcard::from_bytes::<Command>(command.as_slice()).map(Box::new);
-                match decoded {
-                    Ok(command) if self.impostor(&command).is_some() => {
-                        Answer::Failed(self.impostor(&command).unwrap_or_default())
-                    }
-                    Ok(command) if self.servers.role == Role::Leader => {
-                        let origin = Tag::Remote(id);
-                        return self.push(Work::Consensus(consensus::Event::Propose { client, command, origin }));
-                    }
-                    Ok(command) if hops == 0 && self.servers.consensus.is_some() => {
-                        return self.submit(Wish::Relayed { client, command }, Origin::Remote(id));
-                    }
-                    Ok(_) => refused(&Refusal::NotLeader { leader: self.servers.leader }),
-                    Err(_) => {
-                        Answer::Failed("this server does not know that change: it is of another version".to_owned())
-                    }
-                }
-            }
-            Ask::Rows { partition, node } => Answer::Rows(rows_of(&self.tables.catalog, &partition, &node)),
-            Ask::Bootstrap { by, members } => return self.asked_to_promise(now, id, by, &members, out),
-            Ask::Http(_) | Ask::Dns(_) => Answer::Failed("this is answered without the node".to_owned()),
-        };
-        out.push(Action::Answer { id, answer });
-    }
-
-    /// Why an agent may not register its node: its id is that of another member that is alive. To the catalog it would be that
-    /// node under a new name.
-    fn impostor(&self, command: &Command) -> Option<String> {
-        let Command::Register(Register { node, skip_node_update: false, .. }) = command else { return None };
-        let id = node.id.as_deref()?;
-        let view = self.tables.catalog.view();
-        let holder = view.nodes(&node.partition).find(|row| row.id.as_deref() == Some(id))?;
-        let same = holder.name.eq_ignore_ascii_case(&node.name);
-        let alive = self.gossip.members().any(|member| {
-            member.profile.name().eq_ignore_ascii_case(&holder.name)
-                && member.profile.tags().get("id") == Some(id)
-                && member.state.is_up()
-        });
-        (!same && alive).then(|| {
-            format!(
-                "node {:?} has the node id {id} of {:?}, which is alive: give it another node_id",
-                node.name, holder.name
-            )
-        })
-    }
-
-    /// A question of this agent is answered.
-    pub(super) fn answered(&mut self, now: Time, call: CallId, result: Result<Answer, String>, out: &mut Out<Action>) {
-        match self.servers.calls.remove(&call) {
-            None => {}
-            Some(Call::Propose { key, command }) => {
-                let outcome = match result {
-                    Ok(Answer::Applied(reply)) => {
-                        if !matches!(reply, Reply::Refused(_)) {
-                            self.note_own(Command::clone(&command));
-                        }
-                        Outcome::Reply(reply)
-                    }
-                    Ok(Answer::Refused { passes: true, .. }) => Outcome::Refused(Refusal::NoLeader),
-                    Ok(Answer::Refused { busy: true, .. }) => Outcome::Refused(Refusal::Busy),
-                    Ok(Answer::Refused { text, .. } | Answer::Failed(text)) => {
-                        Outcome::Refused(Refusal::Halted { error: text })
-                    }
-                    Ok(_) => Outcome::Unknown,
-                    Err(error) => Outcome::Unreachable(error),
-                };
-                self.with_forward(now, forward::Event::Over { key, command: Some(command), outcome }, out);
-            }
-            Some(Call::Rows) => match result {
-                Ok(Answer::Rows(rows)) => self.rows_came(now, rows, out),
-                _ => self.compare_later(now),
-            },
-            Some(Call::Bootstrap { from }) => {
-                if let Ok(Answer::Bootstrap { granted, exists }) = result {
-                    let step = self.servers.bootstrap.as_mut().and_then(|b| b.answered(from, granted, exists));
-                    self.bootstrap_step(step, out);
-                }
-            }
-        }
-    }
-
-    // ---- anti-entropy of who has no tables
-
-    /// Whether there is somebody to compare the local tables with.
-    pub(super) fn can_compare(&self) -> bool {
-        match &self.servers.consensus {
-            Some(_) if self.servers.role == Role::Leader => self.leads,
-            Some(_) => self.servers.leader.is_some(),
-            None => !self.servers.known.is_empty(),
-        }
-    }
-
-    /// Notes that a comparison has to wait. A client agent asks for what it compares with. Whether it has to.
-    pub(super) fn must_wait(&mut self, full: bool, out: &mut Out<Action>) -> bool {
-        let client = self.servers.consensus.is_none();
-        if !self.can_compare() {
-            self.servers.owes = true;
-            return true;
-        }
-        if self.leads || !full && (self.servers.rows_known || !client) {
-            return false;
-        }
-        self.servers.owes = true;
-        if client {
-            self.ask_rows(out);
-        } else if !core::mem::replace(&mut self.servers.reading, true) {
-            // A follower may lag: what it compares with must have everything that it said itself.
-            self.submit(Wish::Read(ReadMode::Lease), Origin::Compare);
-        }
-        true
-    }
-
-    /// It could not be found out what to compare with.
-    pub(super) fn compare_later(&mut self, now: Time) {
-        self.servers.reading = false;
-        self.servers.rows_at = Some(now + ROWS_PAUSE);
-    }
-
-    /// What there is to compare with is known.
-    pub(super) fn compare_owed(&mut self, now: Time, out: &mut Out<Action>) {
-        self.servers.reading = false;
-        if core::mem::take(&mut self.servers.owes) {
-            self.compare_now(now, true, out);
-        }
-    }
-
-    fn ask_rows(&mut self, out: &mut Out<Action>) {
-        let asked = self.servers.calls.values().any(|call| matches!(call, Call::Rows));
-        let Some(to) = self.servers.ask_order().first().copied().filter(|_| !asked) else { return };
-        let partition = identity::partition(&self.config).to_owned();
-        let ask = Ask::Rows { partition, node: self.identity.node_name.clone() };
-        self.servers.rows_at = None;
-        self.servers.call(to, ask, Call::Rows, LIMIT, out);
-    }
-
-    /// What the catalog has of the own node becomes the own view of it.
-    fn rows_came(&mut self, now: Time, rows: Rows, out: &mut Out<Action>) {
-        let mut catalog = Catalog::default();
-        if let Some(node) = rows.node {
-            let register = Register { node, skip_node_update: false, services: rows.services, checks: rows.checks };
-            catalog.apply(1, Command::Register(register));
-        }
-        self.tables.catalog = catalog;
-        self.servers.rows_known = true;
-        self.compare_owed(now, out);
-    }
-
-    /// What a client agent had committed about its node is in its own view of it, too.
-    fn note_own(&mut self, command: Command) {
-        if self.servers.consensus.is_none() && self.servers.rows_known {
-            let index = self.tables.catalog.view().index() + 1;
-            self.tables.catalog.apply(index, command);
-        }
-    }
-
-    // ---- servers of the pool
-
-    /// The pool says something else of its servers.
-    pub(super) fn servers_seen(&mut self, now: Time) {
-        let mut known = BTreeMap::new();
-        for member in self.gossip.members() {
-            let tag = |key: &str| member.profile.tags().get(key);
-            if tag("role") != Some("consul") || tag("dc") != Some(&*self.config.datacenter) {
-                continue;
-            }
-            let Some(port) = tag("port").and_then(|port| port.parse().ok()) else { continue };
-            let Some(id) = tag("id").map(identity::raft_id) else { continue };
-            let address = SocketAddr::new(member.profile.address().ip(), port);
-            let seen = match member.state {
-                State::Alive | State::Suspect => Seen::Alive,
-                State::Failed => Seen::Failed,
-                State::Left => Seen::Left,
-            };
-            let expect = tag("expect").and_then(|expect| expect.parse().ok());
-            let non_voter = tag("nonvoter").is_some();
-            known.insert(id, Known { name: member.profile.name().to_owned(), seen, address, non_voter, expect });
-        }
-        if let Some(address) = identity::server_address(&self.config, &self.identity).filter(|_| self.config.server) {
-            let name = self.identity.node_name.clone();
-            let expect = (self.config.bootstrap_expect > 1).then_some(self.config.bootstrap_expect as usize);
-            let seen = if self.member == MemberState::Alive { Seen::Alive } else { Seen::Left };
-            let own = Known { name, seen, address, non_voter: self.config.read_replica, expect };
-            known.insert(self.servers.id, own);
-        }
-        self.servers.known = known;
-        self.servers.look_at = Some(now + SOON);
-        self.route();
-        self.refresh_members();
-    }
-
-    /// Timers of everything here.
-    pub(super) fn servers_timeout(&mut self, now: Time, out: &mut Out<Action>) {
-        if let Some(consensus) = &mut self.servers.consensus {
-            let mut actions = core::mem::take(&mut self.servers.consensus_out);
-            consensus.handle_timeout(now, &mut actions);
-            self.drain_consensus(now, actions, out);
-        }
-        let mut actions = core::mem::take(&mut self.servers.forward_out);
-        self.servers.forward.handle_timeout(now, &mut actions);
-        self.drain_forward(now, actions, out);
-        if self.servers.rows_at.take_if(|at| *at <= now).is_some() && self.servers.owes {
-            self.push(Work::Compare { full: true });
-        }
-        if self.servers.look_at.take_if(|at| *at <= now).is_some() {
-            self.look_at_servers(now, out);
-        }
-    }
-
-    fn look_at_servers(&mut self, now: Time, out: &mut Out<Action>) {
-        if self.servers.consensus.is_none() {
-            return;
-        }
-        let (role, term) = (self.servers.role, self.servers.term);
-        if role == Role::Leader && !self.leads {
-            let (mode, origin) = (ReadMode::Quorum, Tag::Establish(term));
-            self.push(Work::Consensus(consensus::Event::Read { mode, origin }));
-        } else if self.leads {
-            self.steer(now, out);
-        } else if !self.servers.has_log() {
-            let own = usize::try_from(self.config.bootstrap_expect).unwrap_or(usize::MAX);
-            let fits = |known: &Known| known.seen == Seen::Alive && !known.non_voter && known.expect == Some(own);
-            let seen: BTreeSet<NodeId> =
-                self.servers.known.iter().filter(|(_, known)| fits(known)).map(|(id, _)| *id).collect();
-            let step = self.servers.bootstrap.as_mut().and_then(|bootstrap| bootstrap.look(now, &seen));
-            self.bootstrap_step(step, out);
-            let again = self.servers.bootstrap.as_ref().and_then(Bootstrap::deadline);
-            self.servers.look_at = again.map(|at| at.max(now + SOON));
-        }
-    }
-
-    /// The leader keeps the membership.
-    fn steer(&mut self, now: Time, out: &mut Out<Action>) {
-        let Some(consensus) = &self.servers.consensus else { return };
-        if self.servers.known.len() < 2 && self.servers.is_alone() {
-            return;
-        }
-        self.servers.look_at = Some(now + autopilot::INTERVAL);
-        let raft = consensus.raft();
-        let progress: BTreeMap<NodeId, Progress> =
-            raft.peers().into_iter().map(|(id, matched, heard)| (id, Progress { matched, heard })).collect();
-        let servers: BTreeMap<NodeId, autopilot::Server> = self
-            .servers
-            .known
-            .iter()
-            .map(|(id, known)| {
-                let Known { seen, address, non_voter, .. } = known;
-                (*id, autopilot::Server { seen: *seen, address: address.to_string(), non_voter: *non_voter })
-            })
-            .collect();
-        let last = raft.last().index;
-        let members = Arc::clone(&self.servers.members);
-        let world =
-            autopilot::World { own: self.servers.id, members: &members, servers: &servers, progress: &progress, last };
-        let settings = self.autopilot_settings();
-        let change = self.servers.autopilot.look(now, world, &settings);
-        self.refresh_raft(Some(now));
-        let Some(change) = change.filter(|_| !self.servers.changing) else { return };
-        Self::log(out, Level::Info, format!("autopilot: {}", self.described(&change)));
-        self.change_members(change, None);
-    }
-
-    /// A change of membership, for the log.
-    fn described(&self, change: &raft::Change) -> String {
-        let name = |id: &NodeId| self.servers.known.get(id).map_or_else(|| format!("{id:?}"), |k| k.name.clone());
-        match change {
-            raft::Change::AddLearner { id, address } => format!("adding server {} at {address}", name(id)),
-            raft::Change::Promote(id) => format!("server {} votes from now on", name(id)),
-            raft::Change::Demote(id) => format!("server {} votes no more", name(id)),
-            raft::Change::Remove(id) => format!("removing server {}", name(id)),
-            raft::Change::Move { id, address } => format!("server {} is at {address} now", name(id)),
-        }
-    }
-
-    /// Autopilot's settings.
-    fn autopilot_settings(&self) -> autopilot::Settings {
-        if let Some(of) = self.tables.catalog.view().autopilot() {
-            return autopilot::Settings {
-                cleanup_dead_servers: of.cleanup_dead_servers,
-                last_contact_threshold: of.last_contact_threshold,
-                max_trailing_logs: of.max_trailing_logs,
-                server_stabilization_time: of.server_stabilization_time,
-            };
-        }
-        let of = &self.config.autopilot;
-        autopilot::Settings {
-            cleanup_dead_servers: of.cleanup_dead_servers,
-            last_contact_threshold: of.last_contact_threshold,
-            max_trailing_logs: of.max_trailing_logs,
-            server_stabilization_time: of.server_stabilization_time,
-            min_quorum: of.min_quorum as usize,
-        }
-    }
-
-    // ---- beginning
-
-    fn bootstrap_step(&mut self, step: Option<Step>, out: &mut Out<Action>) {
-        match step {
-            None => {}
-            Some(Step::Ask { members, of }) => {
-                self.keep_promise(self.servers.id, out);
-                for id in of {
-                    let Some(to) = self.servers.address(id) else { continue };
-                    let ask = Ask::Bootstrap { by: self.servers.id, members: members.clone() };
-                    self.servers.call(to, ask, Call::Bootstrap { from: id }, LIMIT, out);
-                }
-            }
-            Some(Step::Begin(ids)) => {
-                let member = |id: NodeId| {
-                    let address = self.servers.address(id).map_or_else(String::new, |address| address.to_string());
-                    (id, Member { voter: true, address })
-                };
-                let members = Membership(ids.into_iter().map(member).collect());
-                let names = members.ids().map(|id| self.described(&raft::Change::Promote(id))).collect::<Vec<_>>();
-                Self::log(out, Level::Info, format!("the expected servers are there: {}", names.join(", ")));
-                self.push(Work::Consensus(consensus::Event::Bootstrap { members, origin: Tag::Quiet }));
-            }
-        }
-    }
-
-    fn keep_promise(&mut self, to: NodeId, out: &mut Out<Action>) {
-        let content = to.0.to_le_bytes().to_vec();
-        self.writes.file(Change::Put { path: PROMISE.to_owned(), content }, out);
-    }
-
-    fn asked_to_promise(&mut self, _: Time, id: AskId, by: NodeId, members: &[NodeId], out: &mut Out<Action>) {
-        let exists = self.servers.has_log();
-        let bootstrap = self.servers.bootstrap.as_mut().filter(|_| !exists);
-        let granted = bootstrap.is_some_and(|bootstrap| bootstrap.asked(by, members));
-        if granted {
-            let seq = self.writes.next();
-            self.keep_promise(by, out);
-            if self.writes.keeps() {
-                return self.servers.promises.push((seq, id));
-            }
-        } else if let Some(to) = self.servers.bootstrap.as_ref().and_then(Bootstrap::promised).filter(|_| !exists) {
-            let line = format!(
-                "{by:?} wants to begin the cluster, but that was promised to {to:?}; if that server is gone for good, stop \
-                 this one and remove its data_dir"
-            );
-            Self::log(out, Level::Warn, line);
-        }
-        out.push(Action::Answer { id, answer: Answer::Bootstrap { granted, exists } });
-    }
-
-    /// Writes up to this one are on disk: promises among them can be told.
-    pub(super) fn tell_promises(&mut self, upto: u64, out: &mut Out<Action>) {
-        self.servers.promises.retain(|(seq, id)| {
-            let kept = *seq <= upto;
-            if kept {
-                out.push(Action::Answer { id: *id, answer: Answer::Bootstrap { granted: true, exists: false } });
-            }
-            !kept
-        });
-    }
-}
-
-/// How a refusal is told to another agent.
-fn refused(refusal: &Refusal) -> Answer {
-    let passes =
-        matches!(refusal, Refusal::NotLeader { .. } | Refusal::NoLeader | Refusal::Transferring | Refusal::TooEarly);
-    Answer::Refused { passes, busy: *refusal == Refusal::Busy, text: refusal.to_string() }
-}
-
-/// Everything the catalog has of a node.
-fn rows_of(catalog: &Catalog, partition: &str, node: &str) -> Rows {
-    let view = catalog.view();
-    let mut rows = Rows { node: view.node(partition, node).map(|row| (**row).clone()), ..Rows::default() };
-    for tenancy in view.tenancies(partition) {
-        let scope = Scope::from(&tenancy);
-        rows.services.extend(view.services_of(scope, node).iter().map(|row| (**row).clone()));
-        rows.checks.extend(view.checks_of(scope, node).iter().map(|row| (**row).clone()));
-    }
-    rows
 }
 
 impl From<&Refusal> for Denied {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use convoke_api::place::{Place, freshness, place};
+use convoke_api::place::{Place, freshness, of_leader, place};
 use convoke_api::query::Consistency;
 use convoke_api::request::{Headers, Request};
 use convoke_api::response::{Outcome, Response, Wait};
@@ -165,7 +165,7 @@ async fn respond<R: Runtime>(
         body: &body,
         remote,
     };
-    let response = match answer(server, &request, started, 0).await {
+    let response = match answer(server, &request, started, None, 0).await {
         Reply::Whole(response) => plain(response),
         Reply::Lines(lines) => stream(lines),
     };
@@ -196,15 +196,27 @@ enum Reply {
 }
 
 /// Answers a request: from the published view, by the node, or by another server.
-async fn answer<R: Runtime>(server: &Arc<Server<R>>, request: &Request<'_>, started: Instant, hops: u8) -> Reply {
+async fn answer<R: Runtime>(
+    server: &Arc<Server<R>>,
+    request: &Request<'_>,
+    started: Instant,
+    node: Option<&str>,
+    hops: u8,
+) -> Reply {
     let driver = &server.driver;
     let fresh = match place(request) {
         Place::Agent => None,
         Place::Server if !driver.published().agent.config.server => {
-            return Reply::Whole(elsewhere(server, request, hops, None).await);
+            return Reply::Whole(elsewhere(server, request, node, hops, None).await);
         }
         Place::Server => freshness(request),
     };
+    if of_leader(request) {
+        let agent = &driver.published().agent;
+        if let Some(leader) = agent.leader.filter(|_| !agent.leads) {
+            return Reply::Whole(elsewhere(server, request, node, hops, Some(leader)).await);
+        }
+    }
     let mut last_chance = false;
     loop {
         let mut snapshot = driver.published();
@@ -221,6 +233,7 @@ async fn answer<R: Runtime>(server: &Arc<Server<R>>, request: &Request<'_>, star
             view: &snapshot.view,
             agent: &snapshot.agent,
             now_unix: Driver::<R>::unix_now(),
+            node,
             confirmed,
             contact_millis: 0,
             seed: seed(started),
@@ -232,7 +245,7 @@ async fn answer<R: Runtime>(server: &Arc<Server<R>>, request: &Request<'_>, star
                 let leader = snapshot.agent.leader.filter(|_| effect.needs_leader() && !snapshot.agent.leads);
                 drop(snapshot);
                 if let Some(leader) = leader {
-                    return Reply::Whole(elsewhere(server, request, hops, Some(leader)).await);
+                    return Reply::Whole(elsewhere(server, request, node, hops, Some(leader)).await);
                 }
                 let mut response = driver.request(effect).await;
                 finish(&config, request, &mut response);
@@ -263,6 +276,7 @@ async fn answer<R: Runtime>(server: &Arc<Server<R>>, request: &Request<'_>, star
 async fn elsewhere<R: Runtime>(
     server: &Arc<Server<R>>,
     request: &Request<'_>,
+    node: Option<&str>,
     hops: u8,
     leader: Option<SocketAddr>,
 ) -> Response {
@@ -278,7 +292,7 @@ async fn elsewhere<R: Runtime>(
         headers: request.headers.all(),
         body: request.body.to_vec(),
         remote: request.remote,
-        leader: leader.is_some(),
+        node: node.unwrap_or(&driver.published().agent.identity.node_name).to_owned(),
         hops: hops + 1,
     });
     // A blocking query may take as long as it may, and then as long as any other.
@@ -313,7 +327,7 @@ pub async fn answer_agent<R: Runtime>(server: &Arc<Server<R>>, ask: wire::Http) 
         remote: ask.remote,
     };
     let in_flight = server.driver.begin();
-    let reply = answer(server, &request, Instant::now(), ask.hops).await;
+    let reply = answer(server, &request, Instant::now(), Some(&ask.node), ask.hops).await;
     drop(in_flight);
     match reply {
         Reply::Whole(Response { status, headers, body }) => {

@@ -47,6 +47,11 @@ impl<'a> Call<'a> {
         &self.ctx.agent.config
     }
 
+    /// The node of the agent that was asked: this one, or the one that passed the request on.
+    pub(crate) fn own_node(&self) -> &'a str {
+        self.ctx.node.unwrap_or(&self.ctx.agent.identity.node_name)
+    }
+
     /// A writer for the answer; `capacity` is a guess in bytes.
     pub(crate) fn json(&self, capacity: usize) -> Json {
         Json::new(self.pretty, capacity)

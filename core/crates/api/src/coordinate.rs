@@ -182,7 +182,7 @@ impl<'a> Call<'a> {
 
     /// The node that a name in `near` means; `_agent` is this one.
     pub(crate) fn named<'n>(&'n self, near: &'n str) -> &'n str {
-        if near == "_agent" { &self.ctx.agent.identity.node_name } else { near }
+        if near == "_agent" { self.own_node() } else { near }
     }
 
     /// The node at the address of who asks; this one if there is none there.
@@ -190,7 +190,7 @@ impl<'a> Call<'a> {
         let forwarded = self.req.headers.get("x-forwarded-for").and_then(|all| all.split(',').next());
         let address = forwarded.and_then(|first| first.trim().parse::<IpAddr>().ok()).or(self.req.remote);
         let at = address.and_then(|ip| self.ctx.view.nodes_by_address(&read.partition, ip.to_canonical()).next());
-        at.map_or(&*self.ctx.agent.identity.node_name, |node| &*node.name)
+        at.map_or_else(|| self.own_node(), |node| &*node.name)
     }
 }
 

@@ -42,7 +42,7 @@ impl Effect {
     /// Only the leader can do it.
     #[must_use]
     pub const fn needs_leader(&self) -> bool {
-        matches!(self, Self::Renew { .. })
+        matches!(self, Self::Renew { .. } | Self::Agent(AgentRequest::RemovePeer { .. }))
     }
 }
 

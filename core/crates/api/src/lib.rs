@@ -64,6 +64,8 @@ pub struct Context<'a> {
     pub agent: &'a AgentView,
     /// Wall clock, since 1970.
     pub now_unix: Duration,
+    /// Node of the agent that passed the request on; `None`: nobody did.
+    pub node: Option<&'a str>,
     /// The view is as fresh as the request wants it: a leader's, or confirmed by one ([`place::freshness`]).
     pub confirmed: bool,
     /// Milliseconds since the leader was last heard of; 0 on the leader.

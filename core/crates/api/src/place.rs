@@ -41,6 +41,12 @@ pub fn place(request: &Request<'_>) -> Place {
     if tables && !path.starts_with(KEYRING) { Place::Server } else { Place::Agent }
 }
 
+/// Only the leader knows: how its followers are.
+#[must_use]
+pub fn of_leader(request: &Request<'_>) -> bool {
+    decode_path(request.path).is_some_and(|path| path.starts_with("/v1/operator/autopilot/health"))
+}
+
 /// What has to be known before a request may be answered from a server's tables: `None` if nothing has.
 #[must_use]
 pub fn freshness(request: &Request<'_>) -> Option<Consistency> {

@@ -36,7 +36,7 @@ const SERF_HEALTH: &str = "serfHealth";
 /// `PUT /v1/session/create`
 pub(crate) fn create(call: &Call<'_>) -> Answer {
     let read = call.local_options()?;
-    let mut asked = Asked::new(&call.config().node_name);
+    let mut asked = Asked::new(call.own_node());
     if !call.req.body.is_empty() {
         first(call.req.body).and_then(|body| asked.decode(&body)).map_err(failed)?;
     }

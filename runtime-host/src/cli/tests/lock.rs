@@ -96,6 +96,7 @@ impl Cluster {
                 view: &view,
                 agent: &self.agent,
                 now_unix: Duration::ZERO,
+                node: None,
                 confirmed: true,
                 contact_millis: 0,
                 seed,

@@ -102,6 +102,7 @@ impl World {
             view: &view,
             agent: &self.agent,
             now_unix: Duration::from_secs(1),
+            node: None,
             confirmed: self.agent.leader.is_some(),
             contact_millis: 0,
             seed: 7,
