@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use convoke_sim::measure::{self, lifeguard};
 use convoke_sim::scenario::{self, Scenario, Setup};
-use convoke_sim::{Violation, World};
+use convoke_sim::{Blocking, Violation, World};
 
 /// A line on stdout; who stops reading stops reading.
 macro_rules! say {
@@ -64,11 +64,23 @@ fn command() -> Command {
                 .arg(seed())
                 .arg(nodes("128"))
                 .arg(
-                    Arg::new("pile-up")
-                        .long("pile-up")
-                        .action(ArgAction::SetTrue)
-                        .help("What the starved send piles up, instead of holding them up"),
+                    Arg::new("blocked")
+                        .long("blocked")
+                        .value_parser(["loops", "process", "nothing"])
+                        .default_value("loops")
+                        .help("What stands still in the starved: each loop at what it sends, as in the paper; all; or nothing"),
                 )
+                .arg(Arg::new("only").long("only").help("Only the configuration of this name: LHA-Probe"))
+                .arg(
+                    Arg::new("cell")
+                        .long("cell")
+                        .num_args(3)
+                        .value_names(["STARVED", "BLOCKED", "RUNNING"])
+                        .value_parser(value_parser!(u64))
+                        .help("Only this experiment: so many starved, milliseconds blocked and running"),
+                )
+                .arg(Arg::new("trace").long("trace").action(ArgAction::SetTrue).help("Writes a timeline to stderr"))
+                .arg(Arg::new("each").long("each").action(ArgAction::SetTrue).help("A line for each experiment, too"))
                 .arg(number("effort", "1", "1: a part of the grid, in minutes; 2: more; 3: the whole grid"))
                 .arg(
                     Arg::new("suspicion-mult")
@@ -215,15 +227,37 @@ fn report(scenario: &Scenario, setup: &Setup, result: &Result<World, Violation>,
 }
 
 fn grid(args: &ArgMatches) -> bool {
+    let cell: Vec<u64> = args.get_many("cell").map(|all| all.copied().collect()).unwrap_or_default();
+    let only = match cell[..] {
+        [starved, blocked, running] => Some((starved as u32, blocked, running)),
+        _ => None,
+    };
     let options = lifeguard::Options {
+        only,
+        trace: args.get_flag("trace"),
         seed: get(args, "seed"),
         nodes: get(args, "nodes") as usize,
         suspicion_mult: args.get_one::<u32>("suspicion-mult").copied().unwrap_or(5),
         effort: get(args, "effort") as u32,
-        piles_up: args.get_flag("pile-up"),
+        blocking: match args.get_one::<String>("blocked").map(String::as_str) {
+            Some("process") => Blocking::Process,
+            Some("nothing") => Blocking::Nothing,
+            _ => Blocking::Loops,
+        },
     };
     let bar = show::bar(options.runs() as u64, "runs");
-    let rows = lifeguard::table(&options, || bar.inc(1));
+    let (only, each) = (args.get_one::<String>("only").map(String::as_str), args.get_flag("each"));
+    let rows = lifeguard::table(&options, only, |(name, (starved, blocked, running), row)| {
+        bar.inc(1);
+        if each {
+            let (all, healthy) = (row.false_positives, row.at_healthy);
+            let line = format!(
+                "{name}: {starved} blocked {blocked} ms, running {running} ms: FP {all}, FP- {healthy}, packets {}",
+                row.packets
+            );
+            bar.suspend(|| say!("{line}"));
+        }
+    });
     bar.finish_and_clear();
     say!("{}", lifeguard::Row::HEADER);
     for row in &rows {

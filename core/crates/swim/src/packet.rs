@@ -13,6 +13,7 @@ use crate::config::Versions;
 use crate::event::Action;
 use crate::flaw::Flaw;
 use crate::seal::OVERHEAD;
+use crate::stall::Loop;
 use crate::swim::Swim;
 use crate::table::State;
 use crate::wire::{self, HEADER, MAGIC, Message, SEALED};
@@ -79,7 +80,13 @@ impl Swim {
         }
     }
 
+    /// When the next round is due.
+    pub(crate) fn gossip_due(&self) -> Option<Time> {
+        self.gossip_at.filter(|_| !self.stall.holds(Loop::Gossip))
+    }
+
     pub(crate) fn gossip(&mut self, now: Time, out: &mut Out<Action>) {
+        self.stall.sends(Loop::Gossip);
         self.gossiped = now;
         let wanted = self.config.gossip_nodes as usize;
         let recent = self.config.gossip_to_the_dead;

@@ -12,6 +12,7 @@ use convoke_kit::{Deadline, Out, Rng, Time};
 use crate::event::Action;
 use crate::exchange::Purpose;
 use crate::flaw::Flaw;
+use crate::stall::Loop;
 use crate::swim::{Life, Swim};
 use crate::table::{Profile, State};
 use crate::vivaldi::Coordinate;
@@ -124,16 +125,17 @@ impl Probing {
         self.relays.len()
     }
 
-    pub(crate) fn deadline(&self) -> Option<Deadline> {
-        let helpers = self.current.as_ref().and_then(|c| c.helpers_at);
+    /// With `still` the own probes wait for something to be sent, and only nacks are due.
+    pub(crate) fn deadline(&self, still: bool) -> Option<Deadline> {
+        let helpers = self.current.as_ref().and_then(|c| c.helpers_at).filter(|_| !still);
         let nack = self.relays.get(self.waiting).map(|relay| relay.nack_at);
-        let mut first = Deadline { at: self.tick, reason: "probe" };
+        let mut first = Deadline { at: if still { Time::MAX } else { self.tick }, reason: "probe" };
         for (at, reason) in [(helpers, "helpers"), (nack, "nack")] {
             if let Some(at) = at.filter(|at| *at < first.at) {
                 first = Deadline { at, reason };
             }
         }
-        Some(first)
+        (first.at < Time::MAX).then_some(first)
     }
 
     pub(crate) fn number(&mut self) -> u32 {
@@ -154,13 +156,18 @@ impl Swim {
     }
 
     pub(crate) fn probe_timers(&mut self, now: Time, out: &mut Out<Action>) {
-        if self.probing.current.as_ref().is_some_and(|c| c.helpers_at.is_some_and(|at| at <= now)) {
+        let due = |current: &Current| current.helpers_at.is_some_and(|at| at <= now);
+        if self.probing.current.as_ref().is_some_and(due) && !self.stall.holds(Loop::Probe) {
             self.ask_helpers(now, out);
+            self.stall.sends(Loop::Probe);
         }
         self.send_nacks(now, out);
-        if self.probing.tick <= now {
+        if self.probing.tick <= now && !self.stall.holds(Loop::Probe) {
             self.judge(now, out);
             self.probe_next(now, out);
+            if self.probing.current.is_some() {
+                self.stall.sends(Loop::Probe);
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use crate::packet::Nonce;
 use crate::probe::Probing;
 use crate::rumour::Rumours;
 use crate::seal::Keyring;
+use crate::stall::{Loop, Stall};
 use crate::stats::Stats;
 use crate::suspicion::Suspicions;
 use crate::table::{self, Entry, Members, Profile, State};
@@ -64,6 +65,7 @@ pub struct Boot {
 pub struct Swim {
     pub(crate) config: Config,
     pub(crate) flaws: Flaws,
+    pub(crate) stall: Stall,
     pub(crate) rng: Rng,
     pub(crate) members: Members,
     /// Slot of the own entry.
@@ -120,6 +122,7 @@ impl Swim {
         let profile = Arc::new(Profile::new(&name, address, tags, config.versions));
         let mut swim = Self {
             flaws: flaws(flaw),
+            stall: Stall::default(),
             members,
             own: 0,
             keyring,
@@ -180,6 +183,13 @@ impl Swim {
             let stays = if self.flaws.has(Flaw::RestoredIsOld) { Duration::ZERO } else { self.tombstone(state) };
             self.expire_at(slot, Time::ZERO + stays);
         }
+    }
+
+    /// What it sends by the clock is blocked from now on, or not any more: its loops stand still at their next send, one
+    /// by one, and go on from there with the first call after the end. For the simulator, which keeps what they send meanwhile.
+    #[cfg(feature = "flaws")]
+    pub const fn block_sends(&mut self, blocked: bool) {
+        self.stall.block(blocked);
     }
 
     // ---- what others may ask
@@ -443,7 +453,7 @@ impl Machine for Swim {
         self.reap(now, out);
         self.exchange_timers(now, out);
         self.keys_timers(now, out);
-        if self.gossip_at.is_some_and(|at| at <= now) {
+        if self.gossip_due().is_some_and(|at| at <= now) {
             self.gossip(now, out);
         }
     }
@@ -462,12 +472,12 @@ impl Machine for Swim {
         [
             at(self.suspicions.deadline(), "suspicion"),
             at(self.tombstones.deadline(), "reap"),
-            at(self.gossip_at, "gossip"),
+            at(self.gossip_due(), "gossip"),
             at(leaving, "leave"),
-            self.exchanges.deadline(),
+            self.exchanges.deadline(self.stall),
             self.asked.deadline(),
         ]
         .into_iter()
-        .fold(self.probing.deadline(), Deadline::earliest)
+        .fold(self.probing.deadline(self.stall.holds(Loop::Probe)), Deadline::earliest)
     }
 }

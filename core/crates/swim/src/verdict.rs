@@ -197,7 +197,9 @@ impl Swim {
         if incarnation > known {
             self.members.update(slot, |entry| entry.incarnation = incarnation);
         }
-        let news = if state == State::Suspect {
+        // Who is accused under a newer incarnation has objected to the older accusation, though that was missed here: all
+        // the time before that, and all who agreed, count no more.
+        let news = if state == State::Suspect && incarnation == known {
             self.suspicions.confirm(slot, table::hash(accuser))
         } else {
             self.members.update(slot, |entry| (entry.state, entry.since) = (State::Suspect, now));
@@ -368,5 +370,56 @@ impl Swim {
         if up && claim.name != own.name() {
             self.tell_dead(claim, State::Failed, incarnation, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use core::net::{Ipv4Addr, SocketAddr};
+    use core::time::Duration;
+
+    use convoke_kit::Machine as _;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::swim::Boot;
+    use crate::table::{Members, Profile};
+    use crate::tags::Tags;
+
+    const AT: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8301);
+
+    /// A member among a hundred that it knows.
+    fn swim() -> Swim {
+        let config = Config::lan();
+        let profile = |n: usize| Profile::new(&format!("n{n}"), AT, Tags::default(), config.versions);
+        Swim::new(Boot {
+            name: "n0".into(),
+            address: AT,
+            tags: Tags::default(),
+            incarnation: 1,
+            keyring: crate::Keyring::default(),
+            members: Members::of((0..100).map(|n| (profile(n), 1))),
+            config,
+            seed: 1,
+            flaw: None,
+        })
+    }
+
+    #[test]
+    fn an_accusation_of_a_newer_incarnation_begins_anew() {
+        let (mut swim, mut out) = (swim(), Out::new());
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        swim.on_suspect(at(0), "n1", 1, "n2");
+        assert_eq!(swim.suspicions.deadline(), Some(at(48)), "alone");
+        // It objected, and that was missed here. Now two others suspect it again.
+        swim.on_suspect(at(20), "n1", 2, "n3");
+        swim.on_suspect(at(20), "n1", 2, "n4");
+        swim.handle_timeout(at(20), &mut out);
+        assert_eq!(swim.members().get("n1").map(|n1| n1.state), Some(State::Suspect), "not at once");
+        swim.on_suspect(at(21), "n1", 2, "n5");
+        assert_eq!(swim.suspicions.deadline(), Some(at(28)), "eight seconds after the first of three");
+        swim.on_suspect(at(22), "n1", 1, "n6");
+        assert_eq!(swim.suspicions.deadline(), Some(at(28)), "what is old does not count");
     }
 }
