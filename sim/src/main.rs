@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use convoke_sim::measure::{self, lifeguard};
 use convoke_sim::scenario::{self, Scenario, Setup};
 use convoke_sim::{Blocking, Violation, World};
+use convoke_swim::Flaw;
 
 /// A line on stdout; who stops reading stops reading.
 macro_rules! say {
@@ -80,6 +81,7 @@ fn command() -> Command {
                         .help("Only this experiment: so many starved, milliseconds blocked and running"),
                 )
                 .arg(Arg::new("trace").long("trace").action(ArgAction::SetTrue).help("Writes a timeline to stderr"))
+                .arg(Arg::new("flaw").long("flaw").help("Puts a known bug back into every member"))
                 .arg(Arg::new("each").long("each").action(ArgAction::SetTrue).help("A line for each experiment, too"))
                 .arg(number("effort", "1", "1: a part of the grid, in minutes; 2: more; 3: the whole grid"))
                 .arg(
@@ -143,25 +145,23 @@ fn list() -> bool {
     true
 }
 
+/// The bug that is asked for; `None`: there is none of that name.
+fn flaw(args: &ArgMatches) -> Option<Option<Flaw>> {
+    let Some(text) = args.get_one::<String>("flaw") else { return Some(None) };
+    let flaw = scenario::ALL.iter().flat_map(|s| s.flaws).find(|flaw| format!("{flaw:?}").eq_ignore_ascii_case(text));
+    if flaw.is_none() {
+        eprintln!("there is no flaw {text:?}; `convoke-sim list` shows them");
+    }
+    flaw.map(|flaw| Some(*flaw))
+}
+
 fn run(args: &ArgMatches) -> bool {
     let wanted = args.get_one::<String>("scenario").map_or("", String::as_str);
     let Some(scenario) = scenario::find(wanted) else {
         eprintln!("there is no scenario {wanted:?}; `convoke-sim list` shows all");
         return false;
     };
-    let flaw = match args.get_one::<String>("flaw") {
-        None => None,
-        Some(text) => {
-            match scenario::ALL.iter().flat_map(|s| s.flaws).find(|flaw| format!("{flaw:?}").eq_ignore_ascii_case(text))
-            {
-                Some(flaw) => Some(*flaw),
-                None => {
-                    eprintln!("there is no flaw {text:?}; `convoke-sim list` shows them");
-                    return false;
-                }
-            }
-        }
-    };
+    let Some(flaw) = flaw(args) else { return false };
     let (first, seeds) = (get(args, "seed"), get(args, "seeds"));
     let mut fine = true;
     let bar = show::bar(seeds, "seeds");
@@ -232,7 +232,9 @@ fn grid(args: &ArgMatches) -> bool {
         [starved, blocked, running] => Some((starved as u32, blocked, running)),
         _ => None,
     };
+    let Some(flaw) = flaw(args) else { return false };
     let options = lifeguard::Options {
+        flaw,
         only,
         trace: args.get_flag("trace"),
         seed: get(args, "seed"),

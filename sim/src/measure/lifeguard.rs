@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use convoke_swim::{Config, Lifeguard};
+use convoke_swim::{Config, Flaw, Lifeguard};
 
 use crate::node::Blocking;
 use crate::scenario::{Setup, secs};
@@ -47,6 +47,8 @@ pub struct Options {
     pub only: Option<(u32, u64, u64)>,
     /// Write a timeline to stderr.
     pub trace: bool,
+    /// A bug put back into every member, to see what its cure is worth.
+    pub flaw: Option<Flaw>,
 }
 
 impl Options {
@@ -153,7 +155,8 @@ fn experiment(options: &Options, config: &Config, anomaly: (u32, u64, u64), row:
     // All configurations have the same seeds, so that they meet the same network; each experiment has its own.
     let seed =
         [u64::from(starved), blocked, running].iter().fold(options.seed, |seed, part| seed.wrapping_mul(40_009) + part);
-    let mut world = Setup { trace: options.trace, ..Setup::seed(seed) }.cluster(options.nodes, config);
+    let mut world =
+        Setup { trace: options.trace, flaw: options.flaw, ..Setup::seed(seed) }.cluster(options.nodes, config);
     world.block_as(options.blocking);
     let mut notes = Vec::new();
     world.run_for(secs(15));

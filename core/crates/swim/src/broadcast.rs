@@ -32,6 +32,11 @@ impl Broadcasts {
         self.items.is_empty()
     }
 
+    /// Whether something about this subject waits.
+    pub(crate) fn tells_of(&self, subject: u64) -> bool {
+        self.subjects.contains_key(&subject)
+    }
+
     /// Adds news; `subject` says whose older news they replace. True if something else was dropped for them.
     pub(crate) fn push(&mut self, subject: u64, bytes: &[u8], secret: bool, depth: usize) -> bool {
         if let Some(at) = self.subjects.remove(&subject) {

@@ -357,7 +357,10 @@ impl Swim {
             Message::Alive(claim) => self.on_alive(now, claim, out),
             Message::Suspect { name, incarnation, accuser } => {
                 self.correct(from, name, *incarnation, out);
-                self.on_suspect(now, name, *incarnation, accuser);
+                // Without an accuser it is a question. Only whom it is about has more to say to it.
+                if !accuser.is_empty() || *name == self.profile.name() {
+                    self.on_suspect(now, name, *incarnation, accuser);
+                }
             }
             Message::Failed { name, incarnation, accuser } => {
                 self.correct(from, name, *incarnation, out);
@@ -443,8 +446,8 @@ impl Machine for Swim {
             Life::Leaving(_) | Life::Running => {}
         }
         self.probe_timers(now, out);
-        while let Some(slot) = self.suspicions.pop_recheck(now) {
-            self.recheck(slot, out);
+        while let Some(recheck) = self.suspicions.pop_recheck(now) {
+            self.recheck(recheck, out);
         }
         // A failed probe may have been the confirmation that ends a suspicion.
         while let Some(slot) = self.suspicions.pop_due(now) {

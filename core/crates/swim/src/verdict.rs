@@ -11,6 +11,7 @@ use core::net::SocketAddr;
 
 use crate::event::{Action, MemberEvent};
 use crate::flaw::Flaw;
+use crate::suspicion::Recheck;
 use crate::swim::{Life, Swim};
 use crate::table::{self, Entry, State};
 use crate::wire::{self, Claim, Message};
@@ -138,7 +139,12 @@ impl Swim {
     /// Somebody accuses a member of what it has refuted already: it missed that, and is told.
     pub(crate) fn correct(&mut self, from: SocketAddr, name: &str, incarnation: u64, out: &mut Out<Action>) {
         let Some(entry) = self.members.slot_of(name).and_then(|slot| self.members.entry(slot)) else { return };
-        if entry.state == State::Alive && incarnation < entry.incarnation && !self.flaws.has(Flaw::StaleAccuserNotTold)
+        // As long as the objection is being told to everybody it needs no packet of its own: in a pool with many suspects
+        // every second packet would be one.
+        if entry.state == State::Alive
+            && incarnation < entry.incarnation
+            && !self.broadcasts.tells_of(table::hash(name))
+            && !self.flaws.has(Flaw::StaleAccuserNotTold)
         {
             let (profile, known) = (Arc::clone(&entry.profile), entry.incarnation);
             self.send(from, &[Message::Alive(Claim::of(&profile, known))], out);
@@ -214,16 +220,27 @@ impl Swim {
         }
     }
 
-    /// Asks a suspect once more, and tells it. Its ack brings the objection along.
-    pub(crate) fn recheck(&mut self, slot: u32, out: &mut Out<Action>) {
+    /// Asks some whether they know of an objection ([`Message::Suspect`] without an accuser), or tells them once more, and
+    /// asks the suspect itself by a ping that tells it. Its ack brings the objection along.
+    pub(crate) fn recheck(&mut self, recheck: Recheck, out: &mut Out<Action>) {
         if self.flaws.has(Flaw::NoBuddy) {
             return;
         }
+        let slot = recheck.slot;
         let Some(entry) = self.members.entry(slot).filter(|entry| entry.state == State::Suspect) else { return };
         let (target, incarnation, own) = (Arc::clone(&entry.profile), entry.incarnation, Arc::clone(&self.profile));
-        let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name() };
-        let seq = self.probing.number();
-        self.send(target.address(), &[suspect, Message::Ping { seq, target: target.name() }], out);
+        if recheck.asks_it {
+            let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name() };
+            let seq = self.probing.number();
+            self.send(target.address(), &[suspect, Message::Ping { seq, target: target.name() }], out);
+        }
+        let others = self.pick(self.config.indirect_probes as usize, |at, entry, swim| {
+            at != swim.own && at != slot && entry.state == State::Alive
+        });
+        for other in others {
+            let accuser = if recheck.own { own.name() } else { "" };
+            self.send(other.address(), &[Message::Suspect { name: target.name(), incarnation, accuser }], out);
+        }
     }
 
     /// A suspicion ran out here.
