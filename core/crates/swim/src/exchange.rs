@@ -278,7 +278,7 @@ impl Swim {
                 Some(State::Suspect) => {
                     self.on_alive(now, &row.claim, out);
                     let own = Arc::clone(&self.profile);
-                    self.on_suspect(now, row.claim.name, row.claim.incarnation, own.name());
+                    self.on_suspect(now, row.claim.name, row.claim.incarnation, own.name(), &[]);
                 }
                 Some(state) => self.on_gone_row(now, &row.claim, state, row.age, out),
             }

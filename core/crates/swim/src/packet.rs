@@ -21,6 +21,9 @@ use crate::wire::{self, HEADER, MAGIC, Message, SEALED};
 /// Between two warnings of one kind.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
+/// Confirmations are told this part of the times that other news are.
+const CONFIRMATIONS: u32 = 3;
+
 /// Nonces that are never used twice: see [`crate::seal`].
 #[derive(Debug)]
 pub(crate) struct Nonce {
@@ -60,10 +63,18 @@ impl Swim {
 
     /// Queues news about a subject.
     pub(crate) fn tell(&mut self, now: Time, subject: u64, message: &Message<'_>) {
-        self.tell_as(now, subject, message, false);
+        self.tell_as(now, subject, message, (false, 0));
     }
 
-    pub(crate) fn tell_as(&mut self, now: Time, subject: u64, message: &Message<'_>, secret: bool) {
+    /// Queues that somebody else suspects a member, too. That is told less often than other news: it is there to shorten the
+    /// suspicion, and for that some must hear of it; of the verdict then hear all.
+    pub(crate) fn tell_confirmation(&mut self, now: Time, subject: u64, message: &Message<'_>) {
+        let limit = broadcast::transmissions(self.config.retransmit_mult, self.members.up());
+        self.tell_as(now, subject, message, (false, limit - limit.div_ceil(CONFIRMATIONS)));
+    }
+
+    /// Queues news, secret or not, that count as sent so often already.
+    pub(crate) fn tell_as(&mut self, now: Time, subject: u64, message: &Message<'_>, (secret, sent): (bool, u32)) {
         let mut bytes = Vec::with_capacity(64);
         if !wire::push(message, &mut bytes) {
             return;
@@ -71,7 +82,7 @@ impl Swim {
         // Every one about a subject of its own, with this bug.
         let subject = if self.flaws.has(Flaw::QueueKeepsAll) { self.rng.next_u64() } else { subject };
         let depth = if self.flaws.has(Flaw::QueueKeepsAll) { usize::MAX } else { self.config.queue_depth };
-        if self.broadcasts.push(subject, &bytes, secret, depth) {
+        if self.broadcasts.push(subject, &bytes, secret, sent, depth) {
             self.stats.broadcasts_dropped += 1;
         }
         if self.gossip_at.is_none() && self.config.gossip_nodes > 0 {

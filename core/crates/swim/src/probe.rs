@@ -88,6 +88,8 @@ pub(crate) struct Probing {
 struct Current {
     slot: u32,
     target: Arc<Profile>,
+    /// What is asked after: if it claims a newer one meanwhile, it lives.
+    incarnation: u64,
     seq: u32,
     sent: Time,
     /// When helpers are asked, unless they are already.
@@ -184,16 +186,16 @@ impl Swim {
         if entry.profile.name() != current.target.name() || !entry.state.is_up() {
             return;
         }
-        let incarnation = entry.incarnation;
         if self.concede(now, current.slot, out) {
             return;
         }
         let Some(entry) = self.members.entry(current.slot) else { return };
-        if entry.state == State::Alive {
+        let incarnation = current.incarnation;
+        if entry.state == State::Alive && entry.incarnation <= incarnation {
             self.stats.suspicions += 1;
         }
         let own = Arc::clone(&self.profile);
-        self.on_suspect(now, current.target.name(), incarnation, own.name());
+        self.on_suspect(now, current.target.name(), incarnation, own.name(), &[]);
     }
 
     fn probe_next(&mut self, now: Time, out: &mut Out<Action>) {
@@ -218,7 +220,7 @@ impl Swim {
         let ping = Message::Ping { seq, target: target.name() };
         let own = Arc::clone(&self.profile);
         if state == State::Suspect && self.config.lifeguard.buddy && !self.flaws.has(Flaw::NoBuddy) {
-            let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name() };
+            let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name(), others: &[] };
             self.send(target.address(), &[suspect, ping], out);
         } else {
             self.send(target.address(), &[ping], out);
@@ -227,6 +229,7 @@ impl Swim {
         self.probing.current = Some(Current {
             slot,
             target,
+            incarnation,
             seq,
             sent: now,
             helpers_at: (helpers_at < self.probing.tick).then_some(helpers_at),

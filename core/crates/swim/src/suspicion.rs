@@ -8,7 +8,7 @@ use convoke_kit::Time;
 use crate::config::Config;
 
 /// Accusers remembered for one suspicion; more would not shorten it.
-const MAX_ACCUSERS: usize = 16;
+pub(crate) const MAX_ACCUSERS: usize = 16;
 
 /// Suspicions under way, by slot.
 #[derive(Debug, Default)]
@@ -103,6 +103,11 @@ impl Suspicions {
             self.rechecks.extend(suspicion.recheck.map(|at| (at, slot)));
         }
         true
+    }
+
+    /// Hashes of the names of those who accuse it.
+    pub(crate) fn accusers(&self, slot: u32) -> &[u64] {
+        self.by_slot.get(&slot).map_or(&[], |suspicion| &suspicion.accusers)
     }
 
     /// It objected, or it is over.

@@ -355,11 +355,11 @@ impl Swim {
             Message::Nack { seq } => self.on_nack(*seq),
             Message::PingFor { seq, target, address } => self.on_ping_for(now, from, *seq, target, *address, out),
             Message::Alive(claim) => self.on_alive(now, claim, out),
-            Message::Suspect { name, incarnation, accuser } => {
+            Message::Suspect { name, incarnation, accuser, others } => {
                 self.correct(from, name, *incarnation, out);
                 // Without an accuser it is a question. Only whom it is about has more to say to it.
                 if !accuser.is_empty() || *name == self.profile.name() {
-                    self.on_suspect(now, name, *incarnation, accuser);
+                    self.on_suspect(now, name, *incarnation, accuser, others);
                 }
             }
             Message::Failed { name, incarnation, accuser } => {
