@@ -14,6 +14,7 @@ use crate::event::Action;
 use crate::flaw::Flaw;
 use crate::seal::OVERHEAD;
 use crate::stall::Loop;
+use crate::suspicion::SMALL;
 use crate::swim::Swim;
 use crate::table::State;
 use crate::wire::{self, HEADER, MAGIC, Message, SEALED};
@@ -67,10 +68,13 @@ impl Swim {
     }
 
     /// Queues that somebody else suspects a member, too. That is told less often than other news: it is there to shorten the
-    /// suspicion, and for that some must hear of it; of the verdict then hear all.
+    /// suspicion, and for that some must hear of it; of the verdict then hear all. In a small pool it costs little, and brings
+    /// an accusation to those who missed the first.
     pub(crate) fn tell_confirmation(&mut self, now: Time, subject: u64, message: &Message<'_>) {
-        let limit = broadcast::transmissions(self.config.retransmit_mult, self.members.up());
-        self.tell_as(now, subject, message, (false, limit - limit.div_ceil(CONFIRMATIONS)));
+        let n = self.members.up();
+        let limit = broadcast::transmissions(self.config.retransmit_mult, n);
+        let sent = if n <= SMALL { 0 } else { limit - limit.div_ceil(CONFIRMATIONS) };
+        self.tell_as(now, subject, message, (false, sent));
     }
 
     /// Queues news, secret or not, that count as sent so often already.

@@ -49,7 +49,7 @@ pub(crate) struct Recheck {
 
 /// In pools of up to so many everybody asks a suspect once more; in larger ones only who is alone with its accusation, for
 /// a suspect that lives must not be flooded.
-const SMALL: usize = 32;
+pub(crate) const SMALL: usize = 32;
 
 impl Suspicions {
     /// Starts one in a pool of `n` members. With `asks` this member asks again at half time. It asks the suspect in a small

@@ -483,7 +483,7 @@ mod tests {
         let mut ask = |swim: &mut Swim| {
             let at = swim.probing.deadline(false).map_or(Time::ZERO, |deadline| deadline.at);
             swim.handle_timeout(at, &mut out);
-            (at, alloc::string::String::from(swim.probing()[0]))
+            (at, String::from(swim.probing()[0]))
         };
         swim.handle_timeout(Time::ZERO, &mut Out::new());
         let (now, asked) = ask(&mut swim);
