@@ -4,7 +4,7 @@ use std::mem;
 use std::time::Duration;
 
 use crate::agenda::What;
-use crate::node::{Health, Starving, Waiting};
+use crate::node::{Blocking, Health, Starving, Waiting};
 use crate::world::{World, kernel_size};
 
 impl World {
@@ -57,6 +57,9 @@ impl World {
         let node = &mut self.nodes[number as usize];
         if node.is_up() {
             node.health = Health::Blocked;
+            if let Some(swim) = node.swim.as_mut().filter(|_| self.blocking == Blocking::Loops) {
+                swim.block_sends(true);
+            }
             self.fault(22, number);
         }
     }
@@ -70,7 +73,11 @@ impl World {
         }
         node.health = Health::Up;
         node.stuck = false;
-        let overdue = mem::take(&mut node.overdue);
+        let mut overdue = mem::take(&mut node.overdue);
+        if let Some(swim) = node.swim.as_mut().filter(|_| self.blocking == Blocking::Loops) {
+            swim.block_sends(false);
+            overdue = true;
+        }
         let outbox = mem::take(&mut node.outbox);
         let held = mem::take(&mut node.held);
         let mut inbox = mem::take(&mut node.inbox);
@@ -102,9 +109,9 @@ impl World {
         }
     }
 
-    /// Lets what the blocked send pile up while their timers run, instead of holding them up with the first of it.
-    pub const fn pile_up(&mut self) {
-        self.piles_up = true;
+    /// What becomes of members whose sends are blocked; [`Blocking::Process`] unless told otherwise.
+    pub const fn block_as(&mut self, blocking: Blocking) {
+        self.blocking = blocking;
     }
 
     /// Starves a member from now on: blocked, then running, and so on. As the anomalies of the Lifeguard paper.

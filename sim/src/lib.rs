@@ -38,7 +38,7 @@ mod trace;
 pub mod world;
 
 pub use network::{Link, Network};
-pub use node::{Health, Node, Spec};
+pub use node::{Blocking, Health, Node, Spec};
 pub use note::{Counters, Note, Seen};
 pub use referee::{Invariant, Referee, Verdict, Violation};
 pub use scenario::{Scenario, Setup};

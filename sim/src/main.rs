@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use convoke_sim::measure::{self, lifeguard};
 use convoke_sim::scenario::{self, Scenario, Setup};
-use convoke_sim::{Violation, World};
+use convoke_sim::{Blocking, Violation, World};
+use convoke_swim::Flaw;
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -68,11 +69,24 @@ fn command() -> Command {
                 .arg(seed())
                 .arg(nodes("128"))
                 .arg(
-                    Arg::new("pile-up")
-                        .long("pile-up")
-                        .action(ArgAction::SetTrue)
-                        .help("What the starved send piles up, instead of holding them up"),
+                    Arg::new("blocked")
+                        .long("blocked")
+                        .value_parser(["loops", "process", "nothing"])
+                        .default_value("loops")
+                        .help("What stands still in the starved: each loop at what it sends, as in the paper; all; or nothing"),
                 )
+                .arg(Arg::new("only").long("only").help("Only the configuration of this name: LHA-Probe"))
+                .arg(
+                    Arg::new("cell")
+                        .long("cell")
+                        .num_args(3)
+                        .value_names(["STARVED", "BLOCKED", "RUNNING"])
+                        .value_parser(value_parser!(u64))
+                        .help("Only this experiment: so many starved, milliseconds blocked and running"),
+                )
+                .arg(Arg::new("trace").long("trace").action(ArgAction::SetTrue).help("Writes a timeline to stderr"))
+                .arg(Arg::new("flaw").long("flaw").help("Puts a known bug back into every member"))
+                .arg(Arg::new("each").long("each").action(ArgAction::SetTrue).help("A line for each experiment, too"))
                 .arg(number("effort", "1", "1: a part of the grid, in minutes; 2: more; 3: the whole grid"))
                 .arg(
                     Arg::new("suspicion-mult")
@@ -135,25 +149,23 @@ fn list() -> bool {
     true
 }
 
+/// The bug that is asked for; `None`: there is none of that name.
+fn flaw(args: &ArgMatches) -> Option<Option<Flaw>> {
+    let Some(text) = args.get_one::<String>("flaw") else { return Some(None) };
+    let flaw = scenario::ALL.iter().flat_map(|s| s.flaws).find(|flaw| format!("{flaw:?}").eq_ignore_ascii_case(text));
+    if flaw.is_none() {
+        eprintln!("there is no flaw {text:?}; `convoke-sim list` shows them");
+    }
+    flaw.map(|flaw| Some(*flaw))
+}
+
 fn run(args: &ArgMatches) -> bool {
     let wanted = args.get_one::<String>("scenario").map_or("", String::as_str);
     let Some(scenario) = scenario::find(wanted) else {
         eprintln!("there is no scenario {wanted:?}; `convoke-sim list` shows all");
         return false;
     };
-    let flaw = match args.get_one::<String>("flaw") {
-        None => None,
-        Some(text) => {
-            match scenario::ALL.iter().flat_map(|s| s.flaws).find(|flaw| format!("{flaw:?}").eq_ignore_ascii_case(text))
-            {
-                Some(flaw) => Some(*flaw),
-                None => {
-                    eprintln!("there is no flaw {text:?}; `convoke-sim list` shows them");
-                    return false;
-                }
-            }
-        }
-    };
+    let Some(flaw) = flaw(args) else { return false };
     let (first, seeds) = (get(args, "seed"), get(args, "seeds"));
     let mut fine = true;
     let bar = show::bar(seeds, "seeds");
@@ -219,15 +231,39 @@ fn report(scenario: &Scenario, setup: &Setup, result: &Result<World, Violation>,
 }
 
 fn grid(args: &ArgMatches) -> bool {
+    let cell: Vec<u64> = args.get_many("cell").map(|all| all.copied().collect()).unwrap_or_default();
+    let only = match cell[..] {
+        [starved, blocked, running] => Some((starved as u32, blocked, running)),
+        _ => None,
+    };
+    let Some(flaw) = flaw(args) else { return false };
     let options = lifeguard::Options {
+        flaw,
+        only,
+        trace: args.get_flag("trace"),
         seed: get(args, "seed"),
         nodes: get(args, "nodes") as usize,
         suspicion_mult: args.get_one::<u32>("suspicion-mult").copied().unwrap_or(5),
         effort: get(args, "effort") as u32,
-        piles_up: args.get_flag("pile-up"),
+        blocking: match args.get_one::<String>("blocked").map(String::as_str) {
+            Some("process") => Blocking::Process,
+            Some("nothing") => Blocking::Nothing,
+            _ => Blocking::Loops,
+        },
     };
     let bar = show::bar(options.runs() as u64, "runs");
-    let rows = lifeguard::table(&options, || bar.inc(1));
+    let (only, each) = (args.get_one::<String>("only").map(String::as_str), args.get_flag("each"));
+    let rows = lifeguard::table(&options, only, |(name, (starved, blocked, running), row)| {
+        bar.inc(1);
+        if each {
+            let (all, healthy) = (row.false_positives, row.at_healthy);
+            let line = format!(
+                "{name}: {starved} blocked {blocked} ms, running {running} ms: FP {all}, FP- {healthy}, packets {}",
+                row.packets
+            );
+            bar.suspend(|| say!("{line}"));
+        }
+    });
     bar.finish_and_clear();
     say!("{}", lifeguard::Row::HEADER);
     for row in &rows {

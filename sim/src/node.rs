@@ -60,9 +60,21 @@ pub enum Health {
     Up,
     /// It stands still, its clock does not: a stopped process, a stolen virtual machine.
     Paused,
-    /// What it sends or receives waits, as in the experiments of the Lifeguard paper (section 5). Its timers run until
-    /// one of them sends: then it stands still with its sender, since our drivers send in the thread that runs the member.
+    /// What it sends or receives waits; what else stands still is said by [`Blocking`].
     Blocked,
+}
+
+/// What stands still in a member that cannot send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blocking {
+    /// The whole of it, from the first send on: what our drivers do, which send in the thread that runs the member.
+    #[default]
+    Process,
+    /// Each loop (probes, gossip, comparisons, reconnects) from its first send on; suspicions run out in time. What the
+    /// agents of the Lifeguard paper do (section 5), where a loop is a thread.
+    Loops,
+    /// Nothing: timers go on, and what they send comes out at once in the end. The worst it can do.
+    Nothing,
 }
 
 /// What waits at the door of a node that does not take it.

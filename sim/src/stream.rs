@@ -7,7 +7,7 @@ use std::time::Duration;
 use convoke_swim::{Event, ExchangeId, StreamId};
 
 use crate::agenda::What;
-use crate::node::{Health, Waiting};
+use crate::node::{Blocking, Health, Waiting};
 use crate::world::World;
 
 /// Where a stream is.
@@ -71,7 +71,7 @@ impl World {
     fn hold(&mut self, node: u32, waiting: Waiting, number: u32) {
         self.streams[number].waits_at = Some(node);
         self.nodes[node as usize].held.push(waiting);
-        self.nodes[node as usize].stuck |= !self.piles_up;
+        self.nodes[node as usize].stuck |= self.blocking == Blocking::Process;
     }
 
     /// Something happens to a stream after a delay, unless its limit comes first.

@@ -12,7 +12,7 @@ use crate::agenda::{Agenda, What};
 use crate::clock::Clock;
 use crate::digest::{self, Digest};
 use crate::network::{Fate, Link, Network};
-use crate::node::{Health, Node, Spec, Waiting};
+use crate::node::{Blocking, Health, Node, Spec, Waiting};
 use crate::note::{Counters, Note, Seen};
 use crate::pool::{Packet, Pool};
 use crate::stream::Stream;
@@ -65,8 +65,8 @@ pub struct World {
     watch_probes: bool,
     flaw: Option<Flaw>,
     pub(crate) tape: Option<Tape>,
-    /// Sends of the blocked pile up, instead of holding them up.
-    pub(crate) piles_up: bool,
+    /// What becomes of a member whose sends are blocked.
+    pub(crate) blocking: Blocking,
     /// Whatever happens is written to stderr.
     pub(crate) traced: bool,
 }
@@ -93,7 +93,7 @@ impl World {
             watch_probes: false,
             flaw: None,
             tape: None,
-            piles_up: false,
+            blocking: Blocking::Process,
             traced: false,
         }
     }
@@ -363,7 +363,8 @@ impl World {
                     },
                 }
             }
-            self.nodes[number as usize].stuck |= blocked && !self.piles_up && out.datagrams().len() > 0;
+            self.nodes[number as usize].stuck |=
+                blocked && self.blocking == Blocking::Process && out.datagrams().len() > 0;
             out.clear_datagrams();
             for action in out.drain_actions() {
                 self.act(number, action);

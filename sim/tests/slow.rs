@@ -5,7 +5,7 @@ mod prove;
 
 use convoke_sim::scenario::{accusations, slow};
 use convoke_swim::Flaw;
-use prove::{finds, finds_at_last, holds};
+use prove::{finds, finds_at_last, holds, holds_with};
 
 #[test]
 fn g10_flapping_members_do_not_fill_queues() {
@@ -15,7 +15,7 @@ fn g10_flapping_members_do_not_fill_queues() {
 
 #[test]
 fn g13_the_starved_do_not_accuse_the_healthy() {
-    holds(&slow::G13);
+    holds_with(&slow::G13, 1..=20);
     finds(&slow::G13, Flaw::NoAwareness);
 }
 
@@ -35,7 +35,8 @@ fn g15_small_pools() {
 #[test]
 fn g22_one_refutation_answers_many_accusers() {
     holds(&accusations::G22);
-    finds(&accusations::G22, Flaw::RefuteEach);
+    // Accusers travel together, so that accusations of the past have become rare.
+    finds_at_last(&accusations::G22, Flaw::RefuteEach);
 }
 
 #[test]

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use convoke_swim::{Config, Lifeguard};
+use convoke_swim::{Config, Flaw, Lifeguard};
 
+use crate::node::Blocking;
 use crate::scenario::{Setup, secs};
 use crate::world::World;
 
@@ -38,15 +39,23 @@ pub struct Options {
     pub nodes: usize,
     /// `suspicion_mult` (alpha) of all configurations; the paper's table has 5.
     pub suspicion_mult: u32,
-    /// What the starved send piles up while their timers run, and comes out at once; otherwise the first of it holds them
-    /// up, as it holds up the thread that sends.
-    pub piles_up: bool,
+    /// What stands still in the starved. [`Blocking::Loops`] is the paper's.
+    pub blocking: Blocking,
     /// 1: six pairs of `D` and `I`; 2: twelve; 3: all 48.
     pub effort: u32,
+    /// Only these starved members, milliseconds blocked and running.
+    pub only: Option<(u32, u64, u64)>,
+    /// Write a timeline to stderr.
+    pub trace: bool,
+    /// A bug put back into every member, to see what its cure is worth.
+    pub flaw: Option<Flaw>,
 }
 
 impl Options {
     fn grid(&self) -> Vec<(u32, u64, u64)> {
+        if let Some(only) = self.only {
+            return vec![only];
+        }
         let every = |step: usize, all: &[u64]| all.iter().copied().skip(step - 1).step_by(step).collect::<Vec<_>>();
         let (blocked, running) = match self.effort {
             0 | 1 => (every(2, &BLOCKED), every(4, &RUNNING)),
@@ -87,6 +96,14 @@ impl Row {
     /// What the columns are. Messages ride several in a packet; it is not said in the paper which of the two it counts.
     pub const HEADER: &'static str = "configuration        FP      FP-     FP %    FP- %   msgs %  packets %  bytes %  | paper: FP %    FP- %   msgs %  bytes %";
 
+    fn add(&mut self, other: &Self) {
+        self.false_positives += other.false_positives;
+        self.at_healthy += other.at_healthy;
+        self.messages += other.messages;
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+
     /// A line, with shares of another row.
     #[must_use]
     pub fn beside(&self, base: &Self) -> String {
@@ -106,17 +123,26 @@ impl Row {
     }
 }
 
-/// The table.
-pub fn table(options: &Options, mut step: impl FnMut()) -> Vec<Row> {
+/// An experiment of one configuration: its name, how many starved, for how long (milliseconds), how long they run, and what
+/// came of it.
+pub type Seen<'a> = (&'static str, (u32, u64, u64), &'a Row);
+
+/// The table, with only the configuration of this name, if one is given. `step` is shown each experiment.
+pub fn table(options: &Options, only: Option<&str>, mut step: impl FnMut(Seen<'_>)) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, lifeguard, paper) in CONFIGURATIONS {
-        let mut row = Row { name, false_positives: 0, at_healthy: 0, messages: 0, packets: 0, bytes: 0, paper };
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
+        let nothing = Row { name, false_positives: 0, at_healthy: 0, messages: 0, packets: 0, bytes: 0, paper };
+        let mut row = nothing;
         let config =
             Config { suspicion_mult: options.suspicion_mult, suspicion_max_mult: 6, lifeguard, ..Config::lan() };
-        for (at, anomaly) in options.grid().into_iter().enumerate() {
-            // All configurations have the same seeds, so that they meet the same network.
-            experiment(options, at as u64, &config, anomaly, &mut row);
-            step();
+        for anomaly in options.grid() {
+            let mut one = nothing;
+            experiment(options, &config, anomaly, &mut one);
+            step((name, anomaly, &one));
+            row.add(&one);
         }
         rows.push(row);
     }
@@ -124,12 +150,14 @@ pub fn table(options: &Options, mut step: impl FnMut()) -> Vec<Row> {
 }
 
 /// One experiment.
-fn experiment(options: &Options, at: u64, config: &Config, anomaly: (u32, u64, u64), row: &mut Row) {
+fn experiment(options: &Options, config: &Config, anomaly: (u32, u64, u64), row: &mut Row) {
     let (starved, blocked, running) = anomaly;
-    let mut world = Setup::seed(options.seed + at).cluster(options.nodes, config);
-    if options.piles_up {
-        world.pile_up();
-    }
+    // All configurations have the same seeds, so that they meet the same network; each experiment has its own.
+    let seed =
+        [u64::from(starved), blocked, running].iter().fold(options.seed, |seed, part| seed.wrapping_mul(40_009) + part);
+    let mut world =
+        Setup { trace: options.trace, flaw: options.flaw, ..Setup::seed(seed) }.cluster(options.nodes, config);
+    world.block_as(options.blocking);
     let mut notes = Vec::new();
     world.run_for(secs(15));
     world.take_notes(&mut notes);

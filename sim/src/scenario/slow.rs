@@ -6,6 +6,7 @@ use convoke_swim::{Config, Flaw, MemberEvent};
 
 use super::{Scenario, Setup, ensure, secs, total};
 use crate::invariant::{Detection, FalseDeath, true_views};
+use crate::node::Blocking;
 use crate::note::Seen;
 use crate::referee::{Referee, Verdict};
 use crate::world::World;
@@ -26,7 +27,7 @@ fn starved(setup: &Setup) -> Verdict<World> {
     let config = Config { suspicion_mult: 5, ..Config::lan() };
     let mut world = setup.cluster(n as usize, &config);
     // What they said while blocked comes out all at once: the worst they can do.
-    world.pile_up();
+    world.block_as(Blocking::Nothing);
     let mut referee = Referee::new().logging();
     referee.run(&mut world, secs(5))?;
     let starved = n / 16;

@@ -32,13 +32,21 @@ impl Broadcasts {
         self.items.is_empty()
     }
 
-    /// Adds news; `subject` says whose older news they replace. True if something else was dropped for them.
-    pub(crate) fn push(&mut self, subject: u64, bytes: &[u8], secret: bool, depth: usize) -> bool {
+    /// Whether something about this subject waits.
+    pub(crate) fn tells_of(&self, subject: u64) -> bool {
+        self.subjects.contains_key(&subject)
+    }
+
+    /// Adds news; `subject` says whose older news they replace. They count as `sent` so often already, if what they replace
+    /// was not sent less often. True if something else was dropped for them.
+    pub(crate) fn push(&mut self, subject: u64, bytes: &[u8], secret: bool, sent: u32, depth: usize) -> bool {
+        let mut sent = sent;
         if let Some(at) = self.subjects.remove(&subject) {
             self.items.remove(&at);
+            sent = sent.min(at.0);
         }
         self.made += 1;
-        let at = (0, u64::MAX - self.made);
+        let at = (sent, u64::MAX - self.made);
         self.subjects.insert(subject, at);
         self.items.insert(at, Item { subject, bytes: bytes.into(), secret });
         if self.items.len() <= depth {
@@ -110,7 +118,7 @@ mod tests {
     fn least_sent_first_then_newest_and_each_so_often() {
         let mut queue = Broadcasts::default();
         for (n, bytes) in ["aaaaaaaa", "bbbbbbbb", "cccccccc"].iter().enumerate() {
-            assert!(!queue.push(n as u64, bytes.as_bytes(), false, 9));
+            assert!(!queue.push(n as u64, bytes.as_bytes(), false, 0, 9));
         }
         assert_eq!(text(&mut queue, 17, 2), "ccccccccbbbbbbbb");
         assert_eq!(text(&mut queue, 17, 2), "aaaaaaaacccccccc");
@@ -121,19 +129,19 @@ mod tests {
     #[test]
     fn newer_news_replace_older_ones_and_start_anew() {
         let mut queue = Broadcasts::default();
-        queue.push(1, b"old news", false, 9);
+        queue.push(1, b"old news", false, 0, 9);
         assert_eq!(text(&mut queue, 99, 3), "old news");
-        queue.push(1, b"new news", true, 9);
+        queue.push(1, b"new news", true, 0, 9);
         assert_eq!((queue.len(), queue.fill(&mut Vec::new(), 99, 3)), (1, (1, true)));
     }
 
     #[test]
     fn at_the_bound_what_was_sent_most_goes() {
         let mut queue = Broadcasts::default();
-        queue.push(1, b"oldoldold", false, 2);
+        queue.push(1, b"oldoldold", false, 0, 2);
         queue.fill(&mut Vec::new(), 99, 9);
-        queue.push(2, b"second..", false, 2);
-        assert!(queue.push(3, b"third...", false, 2));
+        queue.push(2, b"second..", false, 0, 2);
+        assert!(queue.push(3, b"third...", false, 0, 2));
         assert_eq!(text(&mut queue, 99, 9), "third...second..");
     }
 

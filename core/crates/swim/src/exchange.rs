@@ -15,6 +15,7 @@ use convoke_kit::{Deadline, Out, Time};
 
 use crate::event::{Action, ExchangeId, StreamId, Ticket};
 use crate::flaw::Flaw;
+use crate::stall::{Loop, Stall};
 use crate::swim::{Life, Swim};
 use crate::table::{self, BUCKETS, State};
 use crate::wire::{self, Claim, Frame, Pieces, Row};
@@ -56,9 +57,12 @@ pub(crate) struct Exchanges {
 }
 
 impl Exchanges {
-    pub(crate) fn deadline(&self) -> Option<Deadline> {
-        let at = |at: Option<Time>, reason| at.map(|at| Deadline { at, reason });
-        Deadline::earliest(at(self.compare_at, "compare"), at(self.reconnect_at, "reconnect"))
+    pub(crate) fn deadline(&self, stall: Stall) -> Option<Deadline> {
+        let at = |at: Option<Time>, reason, who| at.filter(|_| !stall.holds(who)).map(|at| Deadline { at, reason });
+        Deadline::earliest(
+            at(self.compare_at, "compare", Loop::Compare),
+            at(self.reconnect_at, "reconnect", Loop::Reconnect),
+        )
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -85,7 +89,9 @@ impl Swim {
     }
 
     pub(crate) fn exchange_timers(&mut self, now: Time, out: &mut Out<Action>) {
-        if self.exchanges.compare_at.is_some_and(|at| at <= now) {
+        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        if due(self.exchanges.compare_at) && !self.stall.holds(Loop::Compare) {
+            self.stall.sends(Loop::Compare);
             let interval = scaled(self.config.push_pull_interval, self.members.up());
             self.exchanges.compare_at = Some(now + interval);
             self.forget_graves(now);
@@ -95,7 +101,8 @@ impl Swim {
                 self.compare(other.address(), None, out);
             }
         }
-        if self.exchanges.reconnect_at.is_some_and(|at| at <= now) {
+        if due(self.exchanges.reconnect_at) && !self.stall.holds(Loop::Reconnect) {
+            self.stall.sends(Loop::Reconnect);
             self.exchanges.reconnect_at = Some(now + self.config.reconnect_interval);
             self.reconnect(out);
         }
@@ -271,7 +278,7 @@ impl Swim {
                 Some(State::Suspect) => {
                     self.on_alive(now, &row.claim, out);
                     let own = Arc::clone(&self.profile);
-                    self.on_suspect(now, row.claim.name, row.claim.incarnation, own.name());
+                    self.on_suspect(now, row.claim.name, row.claim.incarnation, own.name(), &[]);
                 }
                 Some(state) => self.on_gone_row(now, &row.claim, state, row.age, out),
             }

@@ -70,7 +70,7 @@ impl Swim {
         self.remember(id);
         let (code, key) = encode(op);
         let ask = KeysAsk { id, asker: name.name(), op: code, key };
-        self.tell_as(now, id, &Message::KeysAsk(ask), true);
+        self.tell_as(now, id, &Message::KeysAsk(ask), (true, 0));
         let deadline = now + self.config.query_timeout;
         let again = Some(now + self.config.query_timeout / 4);
         self.asked.pending.insert(id, Pending { ticket, op: op.clone(), silent, report, again, deadline });
@@ -123,7 +123,7 @@ impl Swim {
             return;
         }
         let error = self.carry_out_keys(ask, out);
-        self.tell_as(now, ask.id, &Message::KeysAsk(*ask), true);
+        self.tell_as(now, ask.id, &Message::KeysAsk(*ask), (true, 0));
         let Some(to) = self.members.get(ask.asker).map(|asker| asker.profile.address()) else { return };
         let own = Arc::clone(&self.profile);
         let keys: Vec<Key> = self.keyring.keys().collect();

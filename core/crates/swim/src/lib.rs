@@ -19,7 +19,7 @@
 //! * `broadcast`: what still has to be told, and how often. `exchange`: comparing whole tables over streams, joining.
 //! * `packet`: gossip, sealing and opening. `tombstone`: who is gone, and for how long that is remembered.
 //! * `rumour`: user events. `keys`: keyring operations across the pool. [`wire`]: messages as bytes.
-//! * [`flaw`]: known bugs, to be put back by tests.
+//! * [`flaw`]: known bugs, to be put back by tests. `stall`: loops that stand still, for the simulator.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -36,6 +36,7 @@ mod packet;
 mod probe;
 mod rumour;
 pub mod seal;
+mod stall;
 pub mod stats;
 mod suspicion;
 pub mod swim;

@@ -13,12 +13,17 @@ use crate::config::Versions;
 use crate::event::Action;
 use crate::flaw::Flaw;
 use crate::seal::OVERHEAD;
+use crate::stall::Loop;
+use crate::suspicion::SMALL;
 use crate::swim::Swim;
 use crate::table::State;
 use crate::wire::{self, HEADER, MAGIC, Message, SEALED};
 
 /// Between two warnings of one kind.
 const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// Confirmations are told this part of the times that other news are.
+const CONFIRMATIONS: u32 = 3;
 
 /// Nonces that are never used twice: see [`crate::seal`].
 #[derive(Debug)]
@@ -59,10 +64,21 @@ impl Swim {
 
     /// Queues news about a subject.
     pub(crate) fn tell(&mut self, now: Time, subject: u64, message: &Message<'_>) {
-        self.tell_as(now, subject, message, false);
+        self.tell_as(now, subject, message, (false, 0));
     }
 
-    pub(crate) fn tell_as(&mut self, now: Time, subject: u64, message: &Message<'_>, secret: bool) {
+    /// Queues that somebody else suspects a member, too. That is told less often than other news: it is there to shorten the
+    /// suspicion, and for that some must hear of it; of the verdict then hear all. In a small pool it costs little, and brings
+    /// an accusation to those who missed the first.
+    pub(crate) fn tell_confirmation(&mut self, now: Time, subject: u64, message: &Message<'_>) {
+        let n = self.members.up();
+        let limit = broadcast::transmissions(self.config.retransmit_mult, n);
+        let sent = if n <= SMALL { 0 } else { limit - limit.div_ceil(CONFIRMATIONS) };
+        self.tell_as(now, subject, message, (false, sent));
+    }
+
+    /// Queues news, secret or not, that count as sent so often already.
+    pub(crate) fn tell_as(&mut self, now: Time, subject: u64, message: &Message<'_>, (secret, sent): (bool, u32)) {
         let mut bytes = Vec::with_capacity(64);
         if !wire::push(message, &mut bytes) {
             return;
@@ -70,7 +86,7 @@ impl Swim {
         // Every one about a subject of its own, with this bug.
         let subject = if self.flaws.has(Flaw::QueueKeepsAll) { self.rng.next_u64() } else { subject };
         let depth = if self.flaws.has(Flaw::QueueKeepsAll) { usize::MAX } else { self.config.queue_depth };
-        if self.broadcasts.push(subject, &bytes, secret, depth) {
+        if self.broadcasts.push(subject, &bytes, secret, sent, depth) {
             self.stats.broadcasts_dropped += 1;
         }
         if self.gossip_at.is_none() && self.config.gossip_nodes > 0 {
@@ -79,7 +95,13 @@ impl Swim {
         }
     }
 
+    /// When the next round is due.
+    pub(crate) fn gossip_due(&self) -> Option<Time> {
+        self.gossip_at.filter(|_| !self.stall.holds(Loop::Gossip))
+    }
+
     pub(crate) fn gossip(&mut self, now: Time, out: &mut Out<Action>) {
+        self.stall.sends(Loop::Gossip);
         self.gossiped = now;
         let wanted = self.config.gossip_nodes as usize;
         let recent = self.config.gossip_to_the_dead;

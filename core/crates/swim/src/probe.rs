@@ -12,6 +12,7 @@ use convoke_kit::{Deadline, Out, Rng, Time};
 use crate::event::Action;
 use crate::exchange::Purpose;
 use crate::flaw::Flaw;
+use crate::stall::Loop;
 use crate::swim::{Life, Swim};
 use crate::table::{Profile, State};
 use crate::vivaldi::Coordinate;
@@ -87,6 +88,8 @@ pub(crate) struct Probing {
 struct Current {
     slot: u32,
     target: Arc<Profile>,
+    /// What is asked after: if it claims a newer one meanwhile, it lives.
+    incarnation: u64,
     seq: u32,
     sent: Time,
     /// When helpers are asked, unless they are already.
@@ -124,16 +127,17 @@ impl Probing {
         self.relays.len()
     }
 
-    pub(crate) fn deadline(&self) -> Option<Deadline> {
-        let helpers = self.current.as_ref().and_then(|c| c.helpers_at);
+    /// With `still` the own probes wait for something to be sent, and only nacks are due.
+    pub(crate) fn deadline(&self, still: bool) -> Option<Deadline> {
+        let helpers = self.current.as_ref().and_then(|c| c.helpers_at).filter(|_| !still);
         let nack = self.relays.get(self.waiting).map(|relay| relay.nack_at);
-        let mut first = Deadline { at: self.tick, reason: "probe" };
+        let mut first = Deadline { at: if still { Time::MAX } else { self.tick }, reason: "probe" };
         for (at, reason) in [(helpers, "helpers"), (nack, "nack")] {
             if let Some(at) = at.filter(|at| *at < first.at) {
                 first = Deadline { at, reason };
             }
         }
-        Some(first)
+        (first.at < Time::MAX).then_some(first)
     }
 
     pub(crate) fn number(&mut self) -> u32 {
@@ -154,13 +158,18 @@ impl Swim {
     }
 
     pub(crate) fn probe_timers(&mut self, now: Time, out: &mut Out<Action>) {
-        if self.probing.current.as_ref().is_some_and(|c| c.helpers_at.is_some_and(|at| at <= now)) {
+        let due = |current: &Current| current.helpers_at.is_some_and(|at| at <= now);
+        if self.probing.current.as_ref().is_some_and(due) && !self.stall.holds(Loop::Probe) {
             self.ask_helpers(now, out);
+            self.stall.sends(Loop::Probe);
         }
         self.send_nacks(now, out);
-        if self.probing.tick <= now {
+        if self.probing.tick <= now && !self.stall.holds(Loop::Probe) {
             self.judge(now, out);
             self.probe_next(now, out);
+            if self.probing.current.is_some() {
+                self.stall.sends(Loop::Probe);
+            }
         }
     }
 
@@ -177,16 +186,16 @@ impl Swim {
         if entry.profile.name() != current.target.name() || !entry.state.is_up() {
             return;
         }
-        let incarnation = entry.incarnation;
         if self.concede(now, current.slot, out) {
             return;
         }
         let Some(entry) = self.members.entry(current.slot) else { return };
-        if entry.state == State::Alive {
+        let incarnation = current.incarnation;
+        if entry.state == State::Alive && entry.incarnation <= incarnation {
             self.stats.suspicions += 1;
         }
         let own = Arc::clone(&self.profile);
-        self.on_suspect(now, current.target.name(), incarnation, own.name());
+        self.on_suspect(now, current.target.name(), incarnation, own.name(), &[]);
     }
 
     fn probe_next(&mut self, now: Time, out: &mut Out<Action>) {
@@ -211,7 +220,7 @@ impl Swim {
         let ping = Message::Ping { seq, target: target.name() };
         let own = Arc::clone(&self.profile);
         if state == State::Suspect && self.config.lifeguard.buddy && !self.flaws.has(Flaw::NoBuddy) {
-            let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name() };
+            let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name(), others: &[] };
             self.send(target.address(), &[suspect, ping], out);
         } else {
             self.send(target.address(), &[ping], out);
@@ -220,6 +229,7 @@ impl Swim {
         self.probing.current = Some(Current {
             slot,
             target,
+            incarnation,
             seq,
             sent: now,
             helpers_at: (helpers_at < self.probing.tick).then_some(helpers_at),

@@ -8,14 +8,14 @@ use convoke_kit::Time;
 use crate::config::Config;
 
 /// Accusers remembered for one suspicion; more would not shorten it.
-const MAX_ACCUSERS: usize = 16;
+pub(crate) const MAX_ACCUSERS: usize = 16;
 
 /// Suspicions under way, by slot.
 #[derive(Debug, Default)]
 pub(crate) struct Suspicions {
     by_slot: BTreeMap<u32, Suspicion>,
     deadlines: BTreeSet<(Time, u32)>,
-    /// When suspects whom nobody else suspects are asked once more.
+    /// When suspects whom nobody else suspects are asked once more, and others about them.
     rechecks: BTreeSet<(Time, u32)>,
 }
 
@@ -30,18 +30,32 @@ struct Suspicion {
     /// Hashes of the accusers' names, the first included.
     accusers: heapless::Vec<u64, MAX_ACCUSERS>,
     recheck: Option<Time>,
+    /// Begun by an own probe.
+    own: bool,
     /// Others saying so, too, is no reason not to ask again.
     insists: bool,
 }
 
+/// What to ask at half time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recheck {
+    /// About whom.
+    pub(crate) slot: u32,
+    /// This member is the accuser, and alone with it: perhaps nobody has heard of it.
+    pub(crate) own: bool,
+    /// The suspect itself is asked, not only others.
+    pub(crate) asks_it: bool,
+}
+
 /// In pools of up to so many everybody asks a suspect once more; in larger ones only who is alone with its accusation, for
 /// a suspect that lives must not be flooded.
-const SMALL: usize = 32;
+pub(crate) const SMALL: usize = 32;
 
 impl Suspicions {
-    /// Starts one in a pool of `n` members. `asks`: this member asks the suspect again at half time. In a small pool, chance
-    /// may have it that nobody else does so in time. And if it is `alone` with its accusation, it may be itself that was cut
-    /// off, and all its news with it.
+    /// Starts one in a pool of `n` members. With `asks` this member asks again at half time. It asks the suspect in a small
+    /// pool, where chance may have it that nobody else does so in time, and if it is `alone` with its accusation: it may
+    /// be itself that was cut off, and all its news with it. It asks others in any case, for that nobody has agreed in so
+    /// long a time may mean that the suspect has objected, and that this was missed here.
     pub(crate) fn start(
         &mut self,
         config: &Config,
@@ -60,9 +74,12 @@ impl Suspicions {
         let _ = accusers.push(accuser);
         let deadline = now + max;
         let insists = asks && n <= SMALL;
-        let recheck = (insists || (asks && alone)).then(|| now + max / 2);
+        let recheck = (insists || (asks && (alone || wanted > 0))).then(|| now + max / 2);
         self.rechecks.extend(recheck.map(|at| (at, slot)));
-        self.by_slot.insert(slot, Suspicion { started: now, deadline, min, max, wanted, accusers, recheck, insists });
+        self.by_slot.insert(
+            slot,
+            Suspicion { started: now, deadline, min, max, wanted, accusers, recheck, own: alone, insists },
+        );
         self.deadlines.insert((deadline, slot));
     }
 
@@ -88,6 +105,11 @@ impl Suspicions {
         true
     }
 
+    /// Hashes of the names of those who accuse it.
+    pub(crate) fn accusers(&self, slot: u32) -> &[u64] {
+        self.by_slot.get(&slot).map_or(&[], |suspicion| &suspicion.accusers)
+    }
+
     /// It objected, or it is over.
     pub(crate) fn end(&mut self, slot: u32) {
         if let Some(suspicion) = self.by_slot.remove(&slot) {
@@ -104,17 +126,17 @@ impl Suspicions {
         [first(&self.deadlines), first(&self.rechecks)].into_iter().flatten().min()
     }
 
-    /// One that is to be asked again.
-    pub(crate) fn pop_recheck(&mut self, now: Time) -> Option<u32> {
+    /// One about whom is to be asked again.
+    pub(crate) fn pop_recheck(&mut self, now: Time) -> Option<Recheck> {
         let (at, slot) = *self.rechecks.first()?;
         if at > now {
             return None;
         }
         self.rechecks.pop_first();
-        if let Some(suspicion) = self.by_slot.get_mut(&slot) {
-            suspicion.recheck = None;
-        }
-        Some(slot)
+        let suspicion = self.by_slot.get_mut(&slot)?;
+        suspicion.recheck = None;
+        let alone = suspicion.accusers.len() == 1;
+        Some(Recheck { slot, own: suspicion.own && alone, asks_it: suspicion.own || suspicion.insists })
     }
 
     /// One that has run out.
@@ -194,7 +216,7 @@ mod tests {
         all.start(&Config::lan(), false, 3, (1, true, true), 100, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 24 * SECOND));
         assert_eq!(all.pop_recheck(Time::ZERO + 23 * SECOND), None);
-        assert_eq!(all.pop_recheck(Time::ZERO + 24 * SECOND), Some(3));
+        assert_eq!(all.pop_recheck(Time::ZERO + 24 * SECOND), Some(Recheck { slot: 3, own: true, asks_it: true }));
         assert_eq!((all.pop_recheck(Time::ZERO + 24 * SECOND), all.deadline()), (None, Some(Time::ZERO + 48 * SECOND)));
         all.start(&Config::lan(), false, 4, (1, true, true), 100, Time::ZERO);
         assert!(all.confirm(4, 2), "not alone any more");
@@ -203,7 +225,13 @@ mod tests {
         all.end(5);
         assert_eq!(all.pop_recheck(Time::MAX), None);
         all.start(&Config::lan(), false, 6, (1, false, true), 100, Time::ZERO);
-        assert_eq!(all.pop_recheck(Time::MAX), None, "the accuser asks");
+        assert_eq!(
+            all.pop_recheck(Time::MAX),
+            Some(Recheck { slot: 6, own: false, asks_it: false }),
+            "the accuser asks it, this one asks others"
+        );
+        all.start(&Config::lan(), false, 6, (1, true, false), 100, Time::ZERO);
+        assert_eq!(all.pop_recheck(Time::MAX), None);
     }
 
     #[test]
@@ -211,7 +239,11 @@ mod tests {
         let mut all = Suspicions::default();
         all.start(&Config::lan(), false, 3, (1, false, true), 8, Time::ZERO);
         assert!(all.confirm(3, 2) && all.confirm(3, 3));
-        assert_eq!(all.pop_recheck(Time::ZERO + 2 * SECOND), Some(3), "at half of what is left of it");
+        assert_eq!(
+            all.pop_recheck(Time::ZERO + 2 * SECOND),
+            Some(Recheck { slot: 3, own: false, asks_it: true }),
+            "at half of what is left of it"
+        );
         assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
     }
 

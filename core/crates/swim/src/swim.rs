@@ -21,6 +21,7 @@ use crate::packet::Nonce;
 use crate::probe::Probing;
 use crate::rumour::Rumours;
 use crate::seal::Keyring;
+use crate::stall::{Loop, Stall};
 use crate::stats::Stats;
 use crate::suspicion::Suspicions;
 use crate::table::{self, Entry, Members, Profile, State};
@@ -64,6 +65,7 @@ pub struct Boot {
 pub struct Swim {
     pub(crate) config: Config,
     pub(crate) flaws: Flaws,
+    pub(crate) stall: Stall,
     pub(crate) rng: Rng,
     pub(crate) members: Members,
     /// Slot of the own entry.
@@ -120,6 +122,7 @@ impl Swim {
         let profile = Arc::new(Profile::new(&name, address, tags, config.versions));
         let mut swim = Self {
             flaws: flaws(flaw),
+            stall: Stall::default(),
             members,
             own: 0,
             keyring,
@@ -180,6 +183,13 @@ impl Swim {
             let stays = if self.flaws.has(Flaw::RestoredIsOld) { Duration::ZERO } else { self.tombstone(state) };
             self.expire_at(slot, Time::ZERO + stays);
         }
+    }
+
+    /// What it sends by the clock is blocked from now on, or not any more: its loops stand still at their next send, one
+    /// by one, and go on from there with the first call after the end. For the simulator, which keeps what they send meanwhile.
+    #[cfg(feature = "flaws")]
+    pub const fn block_sends(&mut self, blocked: bool) {
+        self.stall.block(blocked);
     }
 
     // ---- what others may ask
@@ -345,9 +355,12 @@ impl Swim {
             Message::Nack { seq } => self.on_nack(*seq),
             Message::PingFor { seq, target, address } => self.on_ping_for(now, from, *seq, target, *address, out),
             Message::Alive(claim) => self.on_alive(now, claim, out),
-            Message::Suspect { name, incarnation, accuser } => {
+            Message::Suspect { name, incarnation, accuser, others } => {
                 self.correct(from, name, *incarnation, out);
-                self.on_suspect(now, name, *incarnation, accuser);
+                // Without an accuser it is a question. Only whom it is about has more to say to it.
+                if !accuser.is_empty() || *name == self.profile.name() {
+                    self.on_suspect(now, name, *incarnation, accuser, others);
+                }
             }
             Message::Failed { name, incarnation, accuser } => {
                 self.correct(from, name, *incarnation, out);
@@ -433,8 +446,8 @@ impl Machine for Swim {
             Life::Leaving(_) | Life::Running => {}
         }
         self.probe_timers(now, out);
-        while let Some(slot) = self.suspicions.pop_recheck(now) {
-            self.recheck(slot, out);
+        while let Some(recheck) = self.suspicions.pop_recheck(now) {
+            self.recheck(recheck, out);
         }
         // A failed probe may have been the confirmation that ends a suspicion.
         while let Some(slot) = self.suspicions.pop_due(now) {
@@ -443,7 +456,7 @@ impl Machine for Swim {
         self.reap(now, out);
         self.exchange_timers(now, out);
         self.keys_timers(now, out);
-        if self.gossip_at.is_some_and(|at| at <= now) {
+        if self.gossip_due().is_some_and(|at| at <= now) {
             self.gossip(now, out);
         }
     }
@@ -462,12 +475,12 @@ impl Machine for Swim {
         [
             at(self.suspicions.deadline(), "suspicion"),
             at(self.tombstones.deadline(), "reap"),
-            at(self.gossip_at, "gossip"),
+            at(self.gossip_due(), "gossip"),
             at(leaving, "leave"),
-            self.exchanges.deadline(),
+            self.exchanges.deadline(self.stall),
             self.asked.deadline(),
         ]
         .into_iter()
-        .fold(self.probing.deadline(), Deadline::earliest)
+        .fold(self.probing.deadline(self.stall.holds(Loop::Probe)), Deadline::earliest)
     }
 }

@@ -11,6 +11,7 @@ use core::net::SocketAddr;
 
 use crate::event::{Action, MemberEvent};
 use crate::flaw::Flaw;
+use crate::suspicion::{MAX_ACCUSERS, Recheck};
 use crate::swim::{Life, Swim};
 use crate::table::{self, Entry, State};
 use crate::wire::{self, Claim, Message};
@@ -138,7 +139,12 @@ impl Swim {
     /// Somebody accuses a member of what it has refuted already: it missed that, and is told.
     pub(crate) fn correct(&mut self, from: SocketAddr, name: &str, incarnation: u64, out: &mut Out<Action>) {
         let Some(entry) = self.members.slot_of(name).and_then(|slot| self.members.entry(slot)) else { return };
-        if entry.state == State::Alive && incarnation < entry.incarnation && !self.flaws.has(Flaw::StaleAccuserNotTold)
+        // As long as the objection is being told to everybody it needs no packet of its own: in a pool with many suspects
+        // every second packet would be one.
+        if entry.state == State::Alive
+            && incarnation < entry.incarnation
+            && !self.broadcasts.tells_of(table::hash(name))
+            && !self.flaws.has(Flaw::StaleAccuserNotTold)
         {
             let (profile, known) = (Arc::clone(&entry.profile), entry.incarnation);
             self.send(from, &[Message::Alive(Claim::of(&profile, known))], out);
@@ -188,8 +194,8 @@ impl Swim {
         }
     }
 
-    /// Somebody got no answer.
-    pub(crate) fn on_suspect(&mut self, now: Time, name: &str, incarnation: u64, accuser: &str) {
+    /// Somebody got no answer, nor did these others (as in [`Message::Suspect`]).
+    pub(crate) fn on_suspect(&mut self, now: Time, name: &str, incarnation: u64, accuser: &str, others: &[u8]) {
         let Some((slot, state, known)) = self.accused(now, name, incarnation) else { return };
         if !state.is_up() {
             return self.raise_dead(now, slot, state, known, incarnation);
@@ -197,31 +203,60 @@ impl Swim {
         if incarnation > known {
             self.members.update(slot, |entry| entry.incarnation = incarnation);
         }
-        let news = if state == State::Suspect {
-            self.suspicions.confirm(slot, table::hash(accuser))
+        // Who is accused under a newer incarnation has objected to the older accusation, though that was missed here: all
+        // the time before that, and all who agreed, count no more.
+        let agrees = state == State::Suspect && incarnation == known;
+        let mut news = !agrees;
+        if agrees {
+            news |= self.suspicions.confirm(slot, table::hash(accuser));
         } else {
             self.members.update(slot, |entry| (entry.state, entry.since) = (State::Suspect, now));
             let small_pools_wait = self.flaws.has(Flaw::ConfirmationsInSmallPools);
             let alone = accuser == self.profile.name();
             let accuser = (table::hash(accuser), alone, !self.flaws.has(Flaw::SuspectNotAskedAgain));
             self.suspicions.start(&self.config, small_pools_wait, slot, accuser, self.members.up(), now);
-            true
-        };
-        if news {
-            self.tell(now, table::hash(name), &Message::Suspect { name, incarnation, accuser });
+        }
+        for other in others.chunks_exact(8) {
+            news |= self.suspicions.confirm(slot, u64::from_le_bytes(other.try_into().unwrap_or_default()));
+        }
+        if !news {
+            return;
+        }
+        // All accusers in one message: it takes the place of the one before, which may not have been sent at all yet.
+        let first = table::hash(accuser);
+        let all =
+            self.suspicions.accusers(slot).iter().filter(|hash| **hash != first).flat_map(|hash| hash.to_le_bytes());
+        let others: heapless::Vec<u8, { 8 * MAX_ACCUSERS }> = all.collect();
+        let message = Message::Suspect { name, incarnation, accuser, others: &others };
+        if agrees {
+            self.tell_confirmation(now, table::hash(name), &message);
+        } else {
+            self.tell(now, table::hash(name), &message);
         }
     }
 
-    /// Asks a suspect once more, and tells it. Its ack brings the objection along.
-    pub(crate) fn recheck(&mut self, slot: u32, out: &mut Out<Action>) {
+    /// Asks some whether they know of an objection ([`Message::Suspect`] without an accuser), or tells them once more, and
+    /// asks the suspect itself by a ping that tells it. Its ack brings the objection along.
+    pub(crate) fn recheck(&mut self, recheck: Recheck, out: &mut Out<Action>) {
         if self.flaws.has(Flaw::NoBuddy) {
             return;
         }
+        let slot = recheck.slot;
         let Some(entry) = self.members.entry(slot).filter(|entry| entry.state == State::Suspect) else { return };
         let (target, incarnation, own) = (Arc::clone(&entry.profile), entry.incarnation, Arc::clone(&self.profile));
-        let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name() };
-        let seq = self.probing.number();
-        self.send(target.address(), &[suspect, Message::Ping { seq, target: target.name() }], out);
+        if recheck.asks_it {
+            let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name(), others: &[] };
+            let seq = self.probing.number();
+            self.send(target.address(), &[suspect, Message::Ping { seq, target: target.name() }], out);
+        }
+        let others = self.pick(self.config.indirect_probes as usize, |at, entry, swim| {
+            at != swim.own && at != slot && entry.state == State::Alive
+        });
+        for other in others {
+            let accuser = if recheck.own { own.name() } else { "" };
+            let message = Message::Suspect { name: target.name(), incarnation, accuser, others: &[] };
+            self.send(other.address(), &[message], out);
+        }
     }
 
     /// A suspicion ran out here.
@@ -364,9 +399,102 @@ impl Swim {
         // accused is told at once.
         let up = self.members.get(claim.name).is_some_and(|m| m.state.is_up() && m.incarnation <= incarnation);
         let own = Arc::clone(&self.profile);
-        self.on_suspect(now, claim.name, incarnation, own.name());
+        self.on_suspect(now, claim.name, incarnation, own.name(), &[]);
         if up && claim.name != own.name() {
             self.tell_dead(claim, State::Failed, incarnation, out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::vec::Vec;
+    use core::net::{Ipv4Addr, SocketAddr};
+    use core::time::Duration;
+
+    use convoke_kit::Machine as _;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::swim::Boot;
+    use crate::table::{Members, Profile};
+    use crate::tags::Tags;
+
+    const AT: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8301);
+
+    /// A member among a hundred that it knows.
+    fn swim() -> Swim {
+        let config = Config::lan();
+        let profile = |n: usize| Profile::new(&format!("n{n}"), AT, Tags::default(), config.versions);
+        Swim::new(Boot {
+            name: "n0".into(),
+            address: AT,
+            tags: Tags::default(),
+            incarnation: 1,
+            keyring: crate::Keyring::default(),
+            members: Members::of((0..100).map(|n| (profile(n), 1))),
+            config,
+            seed: 1,
+            flaw: None,
+        })
+    }
+
+    #[test]
+    fn an_accusation_of_a_newer_incarnation_begins_anew() {
+        let (mut swim, mut out) = (swim(), Out::new());
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        swim.on_suspect(at(0), "n1", 1, "n2", &[]);
+        assert_eq!(swim.suspicions.deadline(), Some(at(24)), "it asks at half of 48 seconds");
+        // It objected, and that was missed here. Now two others suspect it again.
+        swim.on_suspect(at(20), "n1", 2, "n3", &[]);
+        swim.on_suspect(at(20), "n1", 2, "n4", &[]);
+        swim.handle_timeout(at(20), &mut out);
+        assert_eq!(swim.members().get("n1").map(|n1| n1.state), Some(State::Suspect), "not at once");
+        swim.on_suspect(at(21), "n1", 2, "n5", &[]);
+        assert_eq!(swim.suspicions.deadline(), Some(at(28)), "eight seconds after the first of three");
+        swim.on_suspect(at(22), "n1", 1, "n6", &[]);
+        assert_eq!(swim.suspicions.deadline(), Some(at(28)), "what is old does not count");
+    }
+
+    #[test]
+    fn accusers_travel_together_and_count_once_each() {
+        let mut swim = swim();
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        let hashes =
+            |names: &[&str]| names.iter().flat_map(|name| table::hash(name).to_le_bytes()).collect::<Vec<u8>>();
+        swim.on_suspect(at(0), "n1", 1, "n2", &hashes(&["n2"]));
+        assert_eq!(swim.suspicions.accusers(1).len(), 1);
+        swim.on_suspect(at(1), "n1", 1, "n2", &hashes(&["n3", "n4"]));
+        assert_eq!((swim.suspicions.accusers(1).len(), swim.suspicions.deadline()), (3, Some(at(8))));
+        let mut packet = Vec::new();
+        swim.broadcasts.fill(&mut packet, 1400, 1);
+        let piece = wire::Pieces(&packet).next().flatten().unwrap();
+        let Ok(Message::Suspect { others, .. }) = postcard::from_bytes(piece) else { panic!("an accusation") };
+        assert_eq!(others, hashes(&["n3", "n4"]), "all are told");
+        // Nonsense is cut off.
+        swim.on_suspect(at(2), "n5", 1, "n2", &[1; 999]);
+        assert_eq!(swim.suspicions.accusers(5).len(), 2);
+    }
+
+    #[test]
+    fn silence_accuses_only_the_incarnation_that_was_asked_after() {
+        let (mut swim, mut out) = (swim(), Out::new());
+        let mut ask = |swim: &mut Swim| {
+            let at = swim.probing.deadline(false).map_or(Time::ZERO, |deadline| deadline.at);
+            swim.handle_timeout(at, &mut out);
+            (at, String::from(swim.probing()[0]))
+        };
+        swim.handle_timeout(Time::ZERO, &mut Out::new());
+        let (now, asked) = ask(&mut swim);
+        let profile = swim.members().get(&asked).map(|member| Arc::clone(member.profile)).unwrap();
+        swim.on_alive(now, &Claim::of(&profile, 2), &mut Out::new());
+        // Helpers, and the next probe.
+        let (_, next) = (ask(&mut swim), ask(&mut swim).1);
+        assert_ne!(next, asked);
+        assert_eq!(swim.members().get(&asked).map(|member| member.state), Some(State::Alive));
+        // The next one says nothing at all.
+        let _ = (ask(&mut swim), ask(&mut swim));
+        assert_eq!(swim.members().get(&next).map(|member| member.state), Some(State::Suspect));
     }
 }

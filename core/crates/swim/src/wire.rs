@@ -48,8 +48,9 @@ pub(crate) enum Message<'a> {
     /// I am this, and alive.
     #[serde(borrow)]
     Alive(Claim<'a>),
-    /// It does not answer me.
-    Suspect { name: &'a str, incarnation: u64, accuser: &'a str },
+    /// It does not answer the accuser, nor others: hashes of their names, eight bytes each. Without an accuser: do you know
+    /// better?
+    Suspect { name: &'a str, incarnation: u64, accuser: &'a str, others: &'a [u8] },
     /// It had its time.
     Failed { name: &'a str, incarnation: u64, accuser: &'a str },
     /// It left.
