@@ -104,7 +104,7 @@ impl Catalog {
             }
             Command::SessionExpire(expire) => sessions::expire(state, &mut write, &expire),
             Command::LockDelayOver { sessions } => sessions::delay_over(state, &sessions),
-            Command::AutopilotSet { settings, cas } => restore::set_autopilot(state, &write, settings, cas),
+            Command::AutopilotSet { settings, cas } => restore::set_autopilot(state, &mut write, settings, cas),
             // Above.
             Command::Restore(_) => Reply::Done,
         };

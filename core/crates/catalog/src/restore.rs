@@ -11,7 +11,7 @@ use crate::command::Reply;
 use crate::model::{Indexes, Str};
 use crate::snapshot::Snapshot;
 use crate::state::State;
-use crate::topic::Changes;
+use crate::topic::{Changes, Topic};
 use crate::view::View;
 
 /// Settings of autopilot that were made at run time; until then those of the configuration count.
@@ -38,13 +38,14 @@ pub struct Autopilot {
 }
 
 /// See [`Command::AutopilotSet`](crate::Command::AutopilotSet).
-pub(crate) fn set_autopilot(state: &mut State, write: &Write, mut settings: Autopilot, cas: Option<u64>) -> Reply {
+pub(crate) fn set_autopilot(state: &mut State, write: &mut Write, mut settings: Autopilot, cas: Option<u64>) -> Reply {
     let before = state.autopilot.as_ref().map(|settings| settings.indexes);
     if cas.is_some_and(|wanted| wanted != before.map_or(0, |before| before.modify)) {
         return Reply::Bool(false);
     }
     settings.indexes = Indexes { create: before.map_or(write.index, |before| before.create), modify: write.index };
     state.autopilot = Some(Arc::new(settings));
+    write.changes.add(Topic::Autopilot);
     Reply::Bool(true)
 }
 

@@ -109,6 +109,8 @@ pub enum Topic {
     },
     /// Prepared queries (`/v1/query`).
     Queries,
+    /// Settings of autopilot.
+    Autopilot,
     /// All sessions of a namespace (`/v1/session/list`).
     Sessions {
         /// Partition and namespace.
@@ -172,6 +174,7 @@ impl Topic {
             | Self::Checks { .. }
             | Self::Coordinates { .. }
             | Self::Queries
+            | Self::Autopilot
             | Self::Sessions { .. }
             | Self::Kv { .. }
             | Self::KvPrefix { .. } => {}

@@ -312,6 +312,7 @@ impl View {
                 latest.unwrap_or(partition.nodes_gone)
             }
             Topic::Queries => self.0.queries.index,
+            Topic::Autopilot => self.autopilot()?.indexes.modify,
             Topic::Sessions { tenancy } => self.namespace(tenancy.into())?.sessions.index,
             Topic::NodeSessions { tenancy, node } => {
                 let sessions = &self.namespace(tenancy.into())?.sessions;

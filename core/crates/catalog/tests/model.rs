@@ -231,6 +231,7 @@ fn read(view: &View, topic: &Topic) -> Vec<String> {
     }
     match topic {
         Topic::Queries => show(view.queries()),
+        Topic::Autopilot => show(view.autopilot()),
         Topic::Nodes { partition } => show(view.nodes(partition)),
         Topic::Node { partition, name } => show(view.node(partition, name)),
         Topic::Coordinates { partition } => show(view.coordinates(partition)),

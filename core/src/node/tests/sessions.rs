@@ -4,6 +4,7 @@ use super::*;
 use convoke_catalog::Session;
 use convoke_catalog::command::KvLock;
 use convoke_catalog::model::{Str, Tenancy};
+use convoke_catalog::restore::Autopilot;
 use convoke_catalog::sessions::Behavior;
 
 impl World {
@@ -137,6 +138,15 @@ fn a_restore_brings_sessions_back_with_their_full_time_and_the_agent_puts_itself
     assert_eq!((world.renew("a").0, world.renew("b").0), (200, 404));
     world.pass(S(21));
     assert!(!world.lives("a"));
+}
+
+#[test]
+fn settings_of_autopilot_are_seen_by_readers_at_once() {
+    let mut world = World::new(server());
+    world.pass(S(1));
+    let settings = Autopilot { max_trailing_logs: 7, ..Autopilot::default() };
+    assert_eq!(world.propose(Command::AutopilotSet { settings, cas: Some(0) }), (200, "true".to_string()));
+    assert_eq!(world.view().autopilot().map(|settings| settings.max_trailing_logs), Some(7));
 }
 
 #[test]
