@@ -52,6 +52,8 @@ pub struct Driver<R: Runtime> {
     sleeping_until: AtomicU64,
     /// Nanoseconds since the start until when this server is known to lead, and its view to be current.
     lease: AtomicU64,
+    /// Nanoseconds since the start when a follower last heard its leader; 0: it did not, or leads.
+    heard: AtomicU64,
     /// Which of several servers a client agent asks.
     turn: AtomicUsize,
     peers: Peers,
@@ -116,6 +118,7 @@ impl<R: Runtime> Driver<R> {
             timer: Signal::default(),
             sleeping_until: AtomicU64::new(0),
             lease: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             turn: AtomicUsize::new(0),
             peers: Peers::default(),
             exit: bounded(1),
@@ -226,6 +229,14 @@ impl<R: Runtime> Driver<R> {
         self.lease.load(Ordering::Acquire) > self.now().as_nanos()
     }
 
+    /// Milliseconds since the leader was last heard; 0 on the leader, and where there is none.
+    pub fn contact_millis(&self) -> u64 {
+        match self.heard.load(Ordering::Relaxed) {
+            0 => 0,
+            at => self.now().as_nanos().saturating_sub(at) / 1_000_000,
+        }
+    }
+
     /// Waits until the view is known to contain everything committed before now; false if nobody can say.
     pub async fn confirm(self: &Arc<Self>, mode: ReadMode) -> bool {
         let (tx, rx) = watch::once();
@@ -305,6 +316,7 @@ impl<R: Runtime> Driver<R> {
         // Before what is published: a reader loads the view first and the lease then.
         let lease = node.lease_until(self.now()).map_or(0, Time::as_nanos);
         self.lease.store(lease, Ordering::Release);
+        self.heard.store(node.leader_heard().map_or(0, Time::as_nanos), Ordering::Relaxed);
         let mut writes = Vec::new();
         for action in out.drain_actions() {
             match action {

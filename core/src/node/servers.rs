@@ -259,6 +259,13 @@ impl Node {
         if self.servers.is_alone() { Some(Time::from_nanos(u64::MAX)) } else { consensus.raft().lease_until(now) }
     }
 
+    /// When the leader was last heard; `None` while nobody leads, or this server does.
+    #[must_use]
+    pub fn leader_heard(&self) -> Option<Time> {
+        let consensus = self.servers.consensus.as_ref().filter(|_| !self.leads)?;
+        self.servers.leader.and_then(|_| consensus.raft().heard())
+    }
+
     /// At the start: a server alone begins by itself.
     pub(super) fn start_servers(&mut self) {
         self.servers_seen(Time::ZERO);

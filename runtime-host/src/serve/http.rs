@@ -235,7 +235,7 @@ async fn answer<R: Runtime>(
             now_unix: Driver::<R>::unix_now(),
             node,
             confirmed,
-            contact_millis: 0,
+            contact_millis: if fresh.is_some() { 0 } else { driver.contact_millis() },
             seed: seed(started),
         };
         match handle(&context, request, last_chance) {

@@ -261,6 +261,12 @@ impl Raft {
         &self.config
     }
 
+    /// When a leader was last heard; `None` after the first bootstrap, until one is.
+    #[must_use]
+    pub const fn heard(&self) -> Option<Time> {
+        self.heard
+    }
+
     /// Of a leader: what each other member has on disk, and when it was last heard of. For autopilot and operators.
     #[must_use]
     pub fn peers(&self) -> Vec<(NodeId, Index, Option<Time>)> {

@@ -152,7 +152,11 @@ impl Node {
         for pool in [Pool::Wan, Pool::Lan].into_iter().filter(|pool| !local || *pool == Pool::Lan) {
             let Some(seat) = self.gossip.seat(pool) else { continue };
             if seat.swim.keyring().is_empty() {
-                request.reports.push(self.pool_keys(pool, Err(KeyError::None.to_string())));
+                // A member without keys cannot do it: the own one, and with it all.
+                let name = seat.swim.profile().name().to_owned();
+                let errors = [(name, KeyError::None.to_string())].into();
+                let report = KeyReport { members: 1, replies: 1, errors, ..KeyReport::default() };
+                request.reports.push(self.pool_keys(pool, Ok(report)));
                 continue;
             }
             self.gossip.next_ticket += 1;
