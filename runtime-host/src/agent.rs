@@ -324,7 +324,10 @@ impl Sockets {
         if let Some(tcp) = self.rpc {
             let listener = rt.listen(nonblocking(tcp)?).map_err(StartError::new)?;
             let (http, dns) = (Arc::clone(&server), Arc::clone(settings));
-            rt.spawn(rpc::serve(Arc::new(rpc::Server { http, dns, streams: 0.into() }), listener));
+            rt.spawn(rpc::serve(
+                Arc::new(rpc::Server { http, dns, streams: 0.into(), asks: Arc::default() }),
+                listener,
+            ));
         }
         for (pool, udp, tcp) in self.gossip {
             let v4 = udp.local_addr().is_ok_and(|a| a.is_ipv4());

@@ -266,6 +266,13 @@ impl Node {
         self.servers.leader.and_then(|_| consensus.raft().heard())
     }
 
+    /// A leader that leaves lets another one lead first, which then removes it: nobody has to notice that it is gone.
+    pub(super) fn resign(&mut self) {
+        if self.leads && !self.servers.is_alone() {
+            self.push(Work::Consensus(consensus::Event::Transfer { to: None, origin: Tag::Quiet }));
+        }
+    }
+
     /// At the start: a server alone begins by itself.
     pub(super) fn start_servers(&mut self) {
         self.servers_seen(Time::ZERO);
@@ -392,6 +399,10 @@ impl Node {
         self.servers.look_at = Some(now + SOON);
         self.sessions_lead(now);
         self.gossip.reconcile.restart(now);
+        if self.tables.catalog.view().autopilot().is_none() {
+            // Once in the life of a cluster: from here on the settings are changed by operators only.
+            self.propose_own(self.first_autopilot(), Origin::Coordinates);
+        }
         self.refresh_members();
         // With it comes the own node, as only a leader writes it.
         self.servers.owes = false;

@@ -139,6 +139,7 @@ pub struct Node {
 }
 
 impl Node {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a node, made by who calls it")]
     pub(super) fn assemble(
         config: Arc<Config>,
         identity: Identity,

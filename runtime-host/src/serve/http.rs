@@ -282,6 +282,9 @@ async fn elsewhere<R: Runtime>(
 ) -> Response {
     let driver = &server.driver;
     let config = Arc::clone(&driver.published().agent.config);
+    if request.body.len() > wire::MAX_FRAME - (1 << 20) {
+        return Response::text(413, "the body is too long to be passed on; ask the leader directly");
+    }
     if hops >= wire::MAX_HOPS {
         return Response::text(500, "No cluster leader");
     }

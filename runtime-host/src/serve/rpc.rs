@@ -39,6 +39,8 @@ const AHEAD: usize = 1 << 20;
 const CONNECT: Duration = Duration::from_secs(2);
 /// After a failed connection nobody is dialled again for so long; what is said meanwhile is lost.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Requests of other agents under way, blocking queries among them. At the bound further ones are refused.
+const MAX_ASKS: usize = 65_536;
 /// Streams of other agents. At the bound further ones are closed at once.
 const MAX_STREAMS: usize = 16_384;
 
@@ -296,6 +298,25 @@ pub struct Server<R: Runtime> {
     pub dns: Arc<Settings>,
     /// Streams accepted.
     pub streams: AtomicUsize,
+    /// Requests of other agents that are being answered.
+    pub asks: Arc<AtomicUsize>,
+}
+
+/// One of these; given back when dropped.
+struct Share(Arc<AtomicUsize>);
+
+impl Share {
+    /// `None` at the bound.
+    fn take(of: &Arc<AtomicUsize>) -> Option<Self> {
+        let share = Self(Arc::clone(of));
+        (of.fetch_add(1, Ordering::AcqRel) < MAX_ASKS).then_some(share)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Accepts streams of other agents for ever.
@@ -341,16 +362,23 @@ async fn accepted<R: Runtime>(server: &Arc<Server<R>>, mut stream: impl Stream) 
         match body {
             Body::Raft { from, to, message } => driver.handle(Event::Raft { from, to, message }),
             Body::Ask { id, ask: Ask::Http(ask) } => {
-                let (server, answers) = (Arc::clone(server), answers.clone());
+                let (server, answers, share) = (Arc::clone(server), answers.clone(), Share::take(&server.asks));
                 rt.spawn(async move {
-                    let answer = http::answer_agent(&server.http, ask).await;
+                    let answer = match share {
+                        Some(_share) => http::answer_agent(&server.http, ask).await,
+                        None => Answer::Failed("the server has too many requests under way".to_owned()),
+                    };
                     let _ = answers.send((id, answer)).await;
                 });
             }
             Body::Ask { id, ask: Ask::Dns(ask) } => {
-                let (server, answers) = (Arc::clone(server), answers.clone());
+                let (server, answers, share) = (Arc::clone(server), answers.clone(), Share::take(&server.asks));
                 rt.spawn(async move {
-                    let _ = answers.send((id, answer_dns(&server, &ask).await)).await;
+                    let answer = match share {
+                        Some(_share) => answer_dns(&server, &ask).await,
+                        None => Answer::Failed("the server has too many requests under way".to_owned()),
+                    };
+                    let _ = answers.send((id, answer)).await;
                 });
             }
             Body::Ask { id, ask } => {

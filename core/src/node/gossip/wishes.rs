@@ -63,6 +63,7 @@ impl Node {
             return asker.into_iter().for_each(|id| self.reply(id, Response::empty(200)));
         }
         self.member = MemberState::Leaving;
+        self.resign();
         self.refresh_members();
         self.gossip.retries.iter_mut().for_each(super::Retry::stop);
         let own = self.gossip.lan.swim.profile().name().to_owned();

@@ -192,6 +192,13 @@ fn a_server_that_joins_later_votes_after_a_while_and_leaves_cleanly() {
     net.kill(2);
     net.until("it to be removed", S(10), |net| voters(net) == 2);
     is_true(put(&mut net, 1, "newer"));
+    // The leader leaves: the other one leads before it is gone, and removes it.
+    net.act(0, |world| world.send(Effect::Agent(AgentRequest::Leave)));
+    net.until("the other to lead", S(2), |net| net.at(1).published.agent.leads);
+    net.until("the end", S(20), |net| net.at(0).exit == Some(0));
+    net.kill(0);
+    net.until("it to be removed", S(10), |net| net.at(1).node.servers.members.voter_count() == 1);
+    is_true(put(&mut net, 1, "newest"));
 }
 
 #[test]
