@@ -42,5 +42,6 @@ pub mod probe;
 pub mod reconcile;
 pub mod recovery;
 pub mod rpc;
+pub mod sessions;
 pub mod store;
 pub mod sync;

@@ -7,6 +7,7 @@
 //! * `boot`: what a node is made of. * `shell`: the children and the routes between them. * `writes`: what waits for the
 //!   disk. * `mirrors`: alias checks. * `requests`: what clients ask. * `reload`: new configuration. * `life`: signals and leaving.
 //! * `servers`: consensus, or whom to ask instead; what agents ask each other.
+//! * `sessions`: their time.
 //! * [`gossip`]: the pools this agent is a member of, and what the rest of the node learns from them.
 
 use alloc::boxed::Box;
@@ -36,6 +37,7 @@ mod mirrors;
 mod reload;
 mod requests;
 mod servers;
+mod sessions;
 mod shell;
 #[cfg(test)]
 mod tests;
@@ -155,6 +157,8 @@ pub enum Event<'a> {
         /// For people.
         error: String,
     },
+    /// There is no space for the log any more, or there is again. What is needed to vote can still be written.
+    DiskFull(bool),
     /// The operating system asks.
     Signal(Signal),
     /// Something came from a pool: a datagram, the frame of an accepted stream, the outcome of an [`Action::Dial`].

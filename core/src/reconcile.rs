@@ -146,8 +146,10 @@ fn alive(node: Node, server: Option<(u16, BTreeMap<Str, Str>)>, view: &View) -> 
             .any(|row| row.id == service.id && row.port == service.port && row.meta == service.meta)
     });
     let services: Vec<Service> = service.into_iter().collect();
+    // What the agent says of its own node may have come meanwhile: membership knows less, and does not overwrite it.
+    let skip_node_update = known || row.is_none();
     (!known || !served || !has_check(view, &check))
-        .then(|| Command::Register(Register { node, skip_node_update: known, services, checks: vec![check] }))
+        .then(|| Command::Register(Register { node, skip_node_update, services, checks: vec![check] }))
 }
 
 /// As [`alive`], for the own member, whom membership never has to be asked about.

@@ -53,4 +53,6 @@ pub struct Recovered {
     pub snapshot: Option<Vec<u8>>,
     /// `raft/log`, if there is one.
     pub log: Option<Vec<u8>>,
+    /// `raft/peers.json`, if an operator put it there.
+    pub peers: Option<Vec<u8>>,
 }

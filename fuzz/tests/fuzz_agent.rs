@@ -9,7 +9,8 @@ use convoke_api::response::Outcome;
 use convoke_api::{Context, handle};
 use convoke_config::Config;
 use convoke_core::dns::{self, DnsSettings, Transport, answer};
-use convoke_core::node::{Action, Boot, Event, Node, Published, RequestId};
+use convoke_core::node::{Action, AskId, Boot, CallId, Event, Node, Published, RequestId};
+use convoke_core::rpc::{self, Body};
 use convoke_core::store::Recovered;
 use convoke_kit::{Machine, Out, Time};
 
@@ -86,6 +87,8 @@ impl World {
             view: &published.view,
             agent: &published.agent,
             now_unix: Duration::from_secs(1_700_000_000),
+            confirmed: true,
+            contact_millis: 0,
             seed: 1,
         };
         match handle(&context, request, true) {
@@ -179,7 +182,30 @@ fn packets() {
                 assert!(len <= out.len());
                 convoke_dns::Message::parse(&out[..len]).expect("a reply is well formed");
             }
-            dns::Outcome::Drop | dns::Outcome::Recurse(_) => {}
+            dns::Outcome::Drop | dns::Outcome::Elsewhere | dns::Outcome::Recurse(_) => {}
+        }
+    });
+}
+
+/// Any frames of other agents, whatever they claim to be: no panic, and the node goes on to answer.
+#[test]
+fn frames() {
+    bolero::check!().with_type::<Vec<Vec<u8>>>().for_each(|frames| {
+        let mut world = World::new();
+        for (at, frame) in (0..).zip(frames.iter().take(16)) {
+            let event = match rpc::decode(frame) {
+                Ok(Body::Raft { from, message, .. }) => {
+                    // Addressed rightly: else it is dropped at once.
+                    let to = convoke_core::identity::raft_id("6c1cbd57-6a21-4b2f-8a5c-0e2b6d0f4a11");
+                    Event::Raft { from, to, message }
+                }
+                Ok(Body::Ask { ask, .. }) => Event::Asked { id: AskId(at), ask },
+                Ok(Body::Answer { id, answer }) => Event::Answered { call: CallId(id), result: Ok(answer) },
+                Err(_) => continue,
+            };
+            world.node.handle(world.now, event, &mut world.out);
+            world.settle();
+            world.tick(50);
         }
     });
 }
@@ -192,6 +218,7 @@ fn disks() {
             files: vec![("services/x".into(), file.clone()), ("checks/state/y".into(), file.clone())],
             snapshot: snapshot.clone(),
             log: log.clone(),
+            peers: None,
         };
         if let Err(e) = Node::new(boot(recovered)) {
             assert!(!e.to_string().is_empty());

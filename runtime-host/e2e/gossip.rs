@@ -18,13 +18,13 @@ const GOSSIP: &str = "gossip_lan { gossip_interval = \"50ms\" probe_interval = \
                       suspicion_mult = 2 }\ntelemetry { prometheus_retention_time = \"60s\" disable_hostname = true }";
 
 /// One agent of a pool, killed when dropped.
-struct Member {
+pub(super) struct Member {
     binary: &'static str,
     name: String,
     args: Vec<String>,
-    child: Child,
+    pub(super) child: Child,
     dir: PathBuf,
-    http: u16,
+    pub(super) http: u16,
 }
 
 impl Drop for Member {
@@ -39,7 +39,7 @@ fn ip(n: u8) -> IpAddr {
 }
 
 /// A port that nobody has on any of the first addresses, UDP or TCP.
-fn shared_port() -> u16 {
+pub(super) fn shared_port() -> u16 {
     loop {
         let port = free_port();
         let free = |n| TcpListener::bind((ip(n), port)).is_ok() && UdpSocket::bind((ip(n), port)).is_ok();
@@ -52,6 +52,14 @@ fn shared_port() -> u16 {
 impl Member {
     /// Agent `n<n>` at 127.0.0.`n`; the first is the server.
     fn start(binary: &'static str, n: u8, port: u16, more: &[&str]) -> Self {
+        let ports = ["-server-port", "-serf-wan-port"].map(|flag| format!("{flag}={}", free_port()));
+        let server = ["-server", "-bootstrap-expect=1", &ports[0], &ports[1]];
+        let more: Vec<&str> = server.into_iter().filter(|_| n == 1).chain(more.iter().copied()).collect();
+        Self::launch(binary, n, port, &more)
+    }
+
+    /// Agent `n<n>` at 127.0.0.`n`.
+    pub(super) fn launch(binary: &'static str, n: u8, port: u16, more: &[&str]) -> Self {
         let dir = folder();
         fs::write(dir.join("conf").join("gossip.hcl"), GOSSIP).unwrap();
         let (http, name) = (free_port(), format!("n{n}"));
@@ -67,10 +75,6 @@ impl Member {
             "-retry-interval=1s".to_owned(),
         ]
         .into();
-        if n == 1 {
-            args.extend(["-server", "-bootstrap-expect=1"].map(str::to_owned));
-            args.extend(["-server-port", "-serf-wan-port"].map(|flag| format!("{flag}={}", free_port())));
-        }
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         let child = Self::spawn(binary, &args, &dir);
         Self { binary, name, args, child, dir, http }
@@ -82,20 +86,20 @@ impl Member {
         Command::new(binary).args(args).stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap()
     }
 
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.child = Self::spawn(self.binary, &self.args, &self.dir);
     }
 
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
+    pub(super) fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !done() {
             assert!(Instant::now() < end, "{what} did not come at {}; log:\n{}", self.name, self.log());
@@ -104,7 +108,7 @@ impl Member {
     }
 
     /// Status and body; status 0 when nobody answers.
-    fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+    pub(super) fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         let attempt = || -> std::io::Result<Vec<u8>> {
             let mut s = TcpStream::connect(("127.0.0.1", self.http))?;
             s.set_read_timeout(Some(PATIENCE))?;

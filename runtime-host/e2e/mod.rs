@@ -10,8 +10,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+mod cluster;
 mod gossip;
 
+pub(crate) use cluster::cluster;
 pub(crate) use gossip::{hostile_gossip, pool};
 
 /// Long enough for a busy machine; what it waits for usually takes milliseconds.

@@ -24,7 +24,7 @@ use crate::driver::{Driver, Hooks};
 use crate::logging::{self, Log, LogSettings, file::FileSettings};
 use crate::metrics::{self, Metrics};
 use crate::rt::Runtime;
-use crate::serve::{bind, dns, gossip, http};
+use crate::serve::{bind, dns, gossip, http, rpc};
 use crate::{entropy, interfaces};
 
 /// Version shown to users; clients compare it with Consul's.
@@ -248,6 +248,7 @@ struct Sockets {
     dns_udp: Vec<std::net::UdpSocket>,
     dns_tcp: Vec<std::net::TcpListener>,
     gossip: Vec<(Pool, std::net::UdpSocket, std::net::TcpListener)>,
+    rpc: Option<std::net::TcpListener>,
 }
 
 impl Sockets {
@@ -258,7 +259,11 @@ impl Sockets {
             dns_udp: Vec::new(),
             dns_tcp: Vec::new(),
             gossip: Vec::new(),
+            rpc: None,
         };
+        if let Some(port) = config.ports.server.filter(|_| config.server) {
+            out.rpc = Some(bind::tcp("server RPC", at(config.bind_addr, port)).map_err(StartError::new)?);
+        }
         for pool in Pool::ALL {
             let Some(address) = listens(config, pool) else { continue };
             let what = match pool {
@@ -316,6 +321,11 @@ impl Sockets {
         let rt = driver.runtime();
         let server =
             Arc::new(http::Server { driver: Arc::clone(driver), log, metrics, clients: http::Clients::default() });
+        if let Some(tcp) = self.rpc {
+            let listener = rt.listen(nonblocking(tcp)?).map_err(StartError::new)?;
+            let (http, dns) = (Arc::clone(&server), Arc::clone(settings));
+            rt.spawn(rpc::serve(Arc::new(rpc::Server { http, dns, streams: 0.into() }), listener));
+        }
         for (pool, udp, tcp) in self.gossip {
             let v4 = udp.local_addr().is_ok_and(|a| a.is_ipv4());
             let udp = rt.udp(udp).map_err(StartError::new)?;

@@ -8,8 +8,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use convoke_core::node::{Event, Level};
 use convoke_core::store::{Change, Recovered, Write};
@@ -22,7 +23,14 @@ const QUEUE: usize = 4096;
 /// Writes that share one round of fsyncs.
 const BATCH: usize = 256;
 
+/// With less free space than this the log takes no entries: what is left is for votes, which are small, and for a start.
+const RESERVE: u64 = 4 << 20;
+/// Between two looks at the free space, while there is work; and while there is none left, in any case.
+const LOOK: Duration = Duration::from_millis(500);
+
 const SNAPSHOT: &str = "snapshot";
+/// Where an operator says who belongs to a cluster that has lost its majority for good.
+const PEERS: &str = "raft/peers.json";
 const JOURNAL: &str = "journal";
 /// Files of Consul's that an agent goes on with.
 const KEYRINGS: [&str; 2] = ["serf/local.keyring", "serf/remote.keyring"];
@@ -115,7 +123,8 @@ impl DataDir {
         }
         files.sort();
         let log = std::mem::take(&mut self.replayed.log);
-        Ok(Recovered { files, snapshot: self.read(SNAPSHOT)?, log: (!log.is_empty()).then_some(log) })
+        let (snapshot, peers) = (self.read(SNAPSHOT)?, self.read(PEERS)?);
+        Ok(Recovered { files, snapshot, log: (!log.is_empty()).then_some(log), peers })
     }
 
     /// The id of this node: as kept, or the given one, which is then kept.
@@ -171,9 +180,10 @@ impl Disk {
     /// When no thread can be made.
     pub fn start(dir: DataDir, report: impl Fn(Event<'static>) + Send + 'static) -> io::Result<Self> {
         let (queue, writes) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("disk".into())
-            .spawn(move || Worker { dir, failed: false, staged: Vec::new(), done: Vec::new() }.run(&writes, &report))?;
+        let thread = std::thread::Builder::new().name("disk".into()).spawn(move || {
+            let (staged, done) = (Vec::new(), Vec::new());
+            Worker { dir, failed: false, full: false, looked: None, staged, done }.run(&writes, &report);
+        })?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -215,6 +225,9 @@ struct Worker {
     dir: DataDir,
     /// A write of the log or an fsync failed: what follows would stand behind a hole, so none is taken any more.
     failed: bool,
+    /// There was less space than [`RESERVE`] at the last look.
+    full: bool,
+    looked: Option<Instant>,
     /// In the journal's batch: number, and whether it is one of the log.
     staged: Vec<(u64, bool)>,
     /// Written, to be synced.
@@ -223,12 +236,37 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, writes: &Receiver<Vec<Write>>, report: &dyn Fn(Event<'static>)) {
-        while let Ok(mut batch) = writes.recv() {
+        loop {
+            self.look(report);
+            let waited = if self.full {
+                writes.recv_timeout(LOOK)
+            } else {
+                writes.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            let mut batch = match waited {
+                Ok(batch) => batch,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             while batch.len() < BATCH {
                 let Ok(next) = writes.try_recv() else { break };
                 batch.extend(next);
             }
             self.carry_out(batch, report);
+        }
+    }
+
+    /// Looks at the free space, now and then, and tells when it runs out or returns.
+    fn look(&mut self, report: &dyn Fn(Event<'static>)) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        // What cannot be asked is not known to be full: the write will tell.
+        let Ok(of) = rustix::fs::statvfs(&self.dir.root) else { return };
+        let full = of.f_bavail.saturating_mul(of.f_frsize) < RESERVE;
+        if std::mem::replace(&mut self.full, full) != full {
+            report(Event::DiskFull(full));
         }
     }
 
@@ -246,7 +284,7 @@ impl Worker {
                 Change::Put { path, content } => journal.put(path, content),
                 Change::Remove { path } => journal.remove(path),
                 Change::Append { bytes } => journal.log(&bytes),
-                Change::Compact { snapshot, log } => self.compact(&snapshot, &log),
+                Change::Compact { snapshot, log } => self.compact(snapshot.as_deref(), &log),
             };
             match result {
                 Ok(()) => self.staged.push((seq, of_log)),
@@ -294,8 +332,12 @@ impl Worker {
 
     /// New snapshot first, then the new log: a crash between the two leaves the new snapshot with the old log, whose
     /// records the snapshot already has; replay skips them by index.
-    fn compact(&mut self, snapshot: &[u8], log: &[u8]) -> io::Result<()> {
-        self.dir.replace(SNAPSHOT, snapshot)?;
+    fn compact(&mut self, snapshot: Option<&[u8]>, log: &[u8]) -> io::Result<()> {
+        if let Some(snapshot) = snapshot {
+            self.dir.replace(SNAPSHOT, snapshot)?;
+            // It has done its work: what it said is in the snapshot.
+            let _ = fs::remove_file(self.dir.root.join(PEERS));
+        }
         self.dir.journal.restart_log(log)
     }
 }
@@ -377,7 +419,7 @@ mod tests {
         let root = folder("compact");
         let disk = Disk::start(DataDir::open(&root).unwrap(), |_| {}).unwrap();
         write(&disk, 1, Change::Append { bytes: b"old".to_vec() });
-        write(&disk, 2, Change::Compact { snapshot: b"state".to_vec(), log: b"tail".to_vec() });
+        write(&disk, 2, Change::Compact { snapshot: Some(b"state".to_vec()), log: b"tail".to_vec() });
         write(&disk, 3, Change::Append { bytes: b"+more".to_vec() });
         drop(disk);
         let r = DataDir::open(&root).unwrap().recover().unwrap();

@@ -19,9 +19,11 @@ use convoke_catalog::watch::{WatchId, WatchTable};
 use convoke_config::Diagnostic;
 use convoke_config::config::Config;
 use convoke_core::node::gossip::GossipStats;
-use convoke_core::node::{Action, Event, Level, Node, Pool, Published, RequestId};
+use convoke_core::node::{Action, AskId, Event, Level, Node, Pool, Published, RequestId};
 use convoke_core::probe::{Probe, RunId};
+use convoke_core::rpc::{Answer, Ask};
 use convoke_kit::{Machine, Out, Time};
+use convoke_raft::ReadMode;
 use convoke_swim::{self as swim, StreamId};
 
 use crate::disk::Disk;
@@ -29,6 +31,7 @@ use crate::logging;
 use crate::probe;
 use crate::rt::{Runtime, race};
 use crate::serve::gossip::{self, Ports};
+use crate::serve::rpc::{self, Peers};
 use crate::watch::{self, Signal};
 
 /// Reads the configuration files again.
@@ -47,6 +50,11 @@ pub struct Driver<R: Runtime> {
     timer: Signal,
     /// Nanoseconds since the start when the timer task wakes by itself.
     sleeping_until: AtomicU64,
+    /// Nanoseconds since the start until when this server is known to lead, and its view to be current.
+    lease: AtomicU64,
+    /// Which of several servers a client agent asks.
+    turn: AtomicUsize,
+    peers: Peers,
     exit: (Sender<i32>, Receiver<i32>),
     in_flight: AtomicUsize,
     /// Sockets of the gossip pools; without them nothing is sent.
@@ -72,6 +80,9 @@ struct Inner {
     next_stream: u64,
     /// The answer to the stream whose request is being handled.
     answer: Vec<u8>,
+    next_ask: u64,
+    /// Other agents that wait for an answer.
+    asks: HashMap<AskId, Box<dyn FnOnce(Answer) + Send>>,
 }
 
 #[derive(Default)]
@@ -97,11 +108,16 @@ impl<R: Runtime> Driver<R> {
                 checks: HashMap::new(),
                 next_stream: 0,
                 answer: Vec::new(),
+                next_ask: 0,
+                asks: HashMap::new(),
             }),
             published: ArcSwap::new(first),
             watches: Mutex::default(),
             timer: Signal::default(),
             sleeping_until: AtomicU64::new(0),
+            lease: AtomicU64::new(0),
+            turn: AtomicUsize::new(0),
+            peers: Peers::default(),
             exit: bounded(1),
             in_flight: AtomicUsize::new(0),
             ports: OnceLock::new(),
@@ -177,6 +193,56 @@ impl<R: Runtime> Driver<R> {
         std::mem::take(&mut inner.answer)
     }
 
+    /// Streams to servers.
+    pub const fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// Which of several servers to ask.
+    pub fn turn(&self) -> usize {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// That one did not answer: the next one is asked from now on.
+    pub fn take_turn(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Hands in a question of another agent; `answer` is called once, maybe at once and under the driver's lock.
+    pub fn asked(self: &Arc<Self>, ask: Ask, answer: Box<dyn FnOnce(Answer) + Send>) {
+        let mut inner = self.lock();
+        inner.next_ask += 1;
+        let id = AskId(inner.next_ask);
+        inner.asks.insert(id, answer);
+        let now = self.now();
+        let Inner { node, out, .. } = &mut *inner;
+        node.handle(now, Event::Asked { id, ask }, out);
+        self.carry_out(&mut inner);
+        self.wake_timer(&inner);
+    }
+
+    /// Whether a view loaded before this call was current when it was loaded: this server leads, by its lease.
+    pub fn lease_holds(&self) -> bool {
+        self.lease.load(Ordering::Acquire) > self.now().as_nanos()
+    }
+
+    /// Waits until the view is known to contain everything committed before now; false if nobody can say.
+    pub async fn confirm(self: &Arc<Self>, mode: ReadMode) -> bool {
+        let (tx, rx) = watch::once();
+        {
+            let mut inner = self.lock();
+            inner.next_request += 1;
+            let id = RequestId(inner.next_request);
+            inner.replies.insert(id, tx);
+            let now = self.now();
+            let Inner { node, out, .. } = &mut *inner;
+            node.handle(now, Event::Confirm { id, mode }, out);
+            self.carry_out(&mut inner);
+            self.wake_timer(&inner);
+        }
+        rx.recv().await.is_some_and(|response| response.status == 200)
+    }
+
     /// Counters of a pool.
     pub fn gossip_stats(&self, pool: Pool) -> Option<GossipStats> {
         self.lock().node.gossip_stats(pool)
@@ -235,7 +301,10 @@ impl<R: Runtime> Driver<R> {
     }
 
     fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
-        let Inner { out, disk, replies, checks, answer, .. } = inner;
+        let Inner { node, out, disk, replies, checks, answer, asks, .. } = inner;
+        // Before what is published: a reader loads the view first and the lease then.
+        let lease = node.lease_until(self.now()).map_or(0, Time::as_nanos);
+        self.lease.store(lease, Ordering::Release);
         let mut writes = Vec::new();
         for action in out.drain_actions() {
             match action {
@@ -244,10 +313,11 @@ impl<R: Runtime> Driver<R> {
                         to.send(response);
                     }
                 }
-                Action::Publish { published, changes, agent_changed } => {
+                Action::Publish { published, changes, agent_changed, replaced } => {
                     self.published.store(published);
                     let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-                    for signal in watches.topics.wake(&changes) {
+                    let woken = if replaced { watches.topics.wake_all() } else { watches.topics.wake(&changes) };
+                    for signal in woken {
                         signal.set();
                     }
                     if agent_changed {
@@ -274,6 +344,15 @@ impl<R: Runtime> Driver<R> {
                 Action::Respond { frame, .. } => *answer = frame,
                 Action::Resolve { lookup, host, port } => {
                     self.rt.spawn(gossip::resolve(Arc::clone(self), lookup, host, port));
+                }
+                Action::Tell { to, body } => self.peers.tell(&self.rt, to, body),
+                Action::Ask { call, to, ask, limit } => {
+                    self.rt.spawn(rpc::call(Arc::clone(self), call, to, ask, limit));
+                }
+                Action::Answer { id, answer } => {
+                    if let Some(tell) = asks.remove(&id) {
+                        tell(answer);
+                    }
                 }
                 Action::LoadConfig => self.load_config(),
                 Action::Log { level, target, message } => logging::log(level, target, &message),

@@ -72,6 +72,16 @@ pub trait Listener: Send + Sync + 'static {
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Option<SocketAddr>)>> + Send;
 }
 
+/// What is not acknowledged for so long ends a connection of ours: else the kernel would go on for a quarter of an hour,
+/// with pauses so long that a network that is back is not noticed for minutes.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Has the kernel end this connection when its peer does not acknowledge any more.
+pub fn give_up_on_silence(stream: &impl std::os::fd::AsFd) {
+    // Where the system cannot, connections live as long as they do.
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(SILENCE));
+}
+
 /// The first of two futures; the other is dropped. `Ok` for the first, `Err` for the second.
 pub async fn race<A: Future, B: Future>(a: A, b: B) -> Result<A::Output, B::Output> {
     futures_lite::future::or(async { Ok(a.await) }, async { Err(b.await) }).await

@@ -62,6 +62,12 @@ impl<T> Slot<T> {
 }
 
 impl<T> Sender<T> {
+    /// Somebody still waits for it.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Gives it.
     pub fn send(self, value: T) {
         self.0.fill(Some(value));

@@ -38,6 +38,7 @@ impl Runtime for Smol {
     async fn connect(&self, to: SocketAddr) -> io::Result<Self::Tcp> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
+        rt::give_up_on_silence(&stream);
         Ok(Io(stream))
     }
 

@@ -25,4 +25,5 @@ play!(
     leave,
     pool,
     hostile_gossip,
+    cluster,
 );

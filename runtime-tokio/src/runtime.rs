@@ -68,6 +68,7 @@ impl Runtime for Tokio {
     async fn connect(&self, to: SocketAddr) -> io::Result<Self::Tcp> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
+        rt::give_up_on_silence(&stream);
         Ok(Io::new(stream))
     }
 

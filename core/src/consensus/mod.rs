@@ -240,6 +240,8 @@ pub struct Consensus<O> {
     /// Number of the record before [`Persist::seq`] 1.
     base: u64,
     untidy: bool,
+    /// The snapshot is not on disk yet.
+    forced: bool,
 }
 
 impl<O> Consensus<O> {
@@ -250,7 +252,7 @@ impl<O> Consensus<O> {
     /// When the log is not whole.
     pub fn new(boot: Boot) -> Result<Self, raft::RecoverError> {
         let Boot { id, durable, recovered, config, seed, flaw } = boot;
-        let Recovered { raft: recovered, number, untidy, .. } = recovered;
+        let Recovered { raft: recovered, number, untidy, forced, .. } = recovered;
         let mut written = Written {
             number,
             durable: number,
@@ -278,6 +280,7 @@ impl<O> Consensus<O> {
             base: written.number,
             written,
             untidy: untidy && durable,
+            forced,
         })
     }
 
@@ -443,7 +446,15 @@ impl<O> Consensus<O> {
     /// Once, before anything is appended: nothing can stand behind a torn end.
     fn tidy(&mut self, out: &mut Out<Action<O>>) {
         if core::mem::take(&mut self.untidy) {
-            self.replace(self.written.number, None, out);
+            let number = self.written.number;
+            let framed = self.raft.snapshot().filter(|_| self.forced).map(|snapshot| {
+                let raft::Snapshot { meta, data } = raft::Snapshot::clone(snapshot);
+                frame_snapshot(&Snapshot { number, hard_state: self.written.hard_state, meta, data })
+            });
+            match framed.transpose() {
+                Ok(snapshot) => self.replace(number, snapshot, out),
+                Err(error) => out.push(Action::Halted { error }),
+            }
         }
     }
 }

@@ -36,7 +36,7 @@ mod text;
 use alloc::boxed::Box;
 
 pub use recursion::{Ask, Recursion, Step, Verdict};
-pub use respond::answer;
+pub use respond::{answer, unavailable};
 pub use settings::{DnsSettings, SettingsError};
 
 /// How a packet came, and how its reply goes.
@@ -57,4 +57,6 @@ pub enum Outcome {
     Drop,
     /// The reply depends on upstream servers: drive this to its end.
     Recurse(Box<Recursion>),
+    /// A client agent has no tables: ask a server.
+    Elsewhere,
 }

@@ -235,7 +235,7 @@ impl Recursion {
                     Routed::Reply(len) => Some(len),
                     // The settings changed meanwhile, and the name is no longer ours.
                     Routed::Forward(query) => respond::failed(&query, settings, out),
-                    Routed::Drop => None,
+                    Routed::Drop | Routed::Elsewhere => None,
                 }
             }
         }

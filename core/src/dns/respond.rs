@@ -37,6 +37,7 @@ pub fn answer(
         }
         Routed::Reply(len) => Outcome::Reply(len),
         Routed::Drop => Outcome::Drop,
+        Routed::Elsewhere => Outcome::Elsewhere,
         Routed::Forward(query) => {
             Outcome::Recurse(Box::new(Recursion::forward(settings, packet, transport, seed, query)))
         }
@@ -49,6 +50,8 @@ pub(super) enum Routed {
     Reply(usize),
     /// Nowhere.
     Drop,
+    /// To who has tables.
+    Elsewhere,
     /// To upstream servers.
     Forward(Box<Query>),
 }
@@ -87,6 +90,9 @@ pub(super) fn dispatch(
     }
     let ours = query.name.is_within(&settings.domain)
         || settings.alt_domain.as_ref().is_some_and(|alt| query.name.is_within(alt));
+    if !settings.has_tables && (ours || reverse::is_arpa(&query.name)) {
+        return Routed::Elsewhere;
+    }
     let done = if reverse::is_arpa(&query.name) && (!ours || settings.domain.is_root()) {
         match arpa(&context, &query, out) {
             Ok(None) if settings.recurses() && header.flags.opcode() == Opcode::QUERY => {
@@ -196,6 +202,12 @@ pub(super) fn failed(query: &Query, settings: &DnsSettings, out: &mut [u8]) -> O
     reply.reset(Rcode::SERVFAIL);
     reply.b.set_flags(reply.b.flags().with(Flags::RA, true));
     Some(reply.finish())
+}
+
+/// SERVFAIL for a question whose server did not answer: octets of it in `out`, if it was a question at all.
+#[must_use]
+pub fn unavailable(packet: &[u8], out: &mut [u8]) -> Option<usize> {
+    header_only(Header::read(packet)?, Rcode::SERVFAIL, out)
 }
 
 /// For packets that could not be understood: their header as far as it can be echoed.

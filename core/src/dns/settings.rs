@@ -68,6 +68,8 @@ pub struct DnsSettings {
     /// 0: none.
     pub(super) a_record_limit: usize,
     pub(super) prefer_namespace: bool,
+    /// Servers have the tables; client agents ask them.
+    pub(super) has_tables: bool,
     pub(super) recursors: Box<[SocketAddr]>,
     pub(super) recursors_shuffled: bool,
     pub(super) recursor_timeout: Duration,
@@ -131,6 +133,7 @@ impl DnsSettings {
             udp_answer_limit: usize::try_from(dns.udp_answer_limit).unwrap_or(usize::MAX),
             a_record_limit: usize::try_from(dns.a_record_limit).unwrap_or(usize::MAX),
             prefer_namespace: dns.prefer_namespace,
+            has_tables: config.server,
             recursors: config.recursors.as_slice().into(),
             recursors_shuffled: dns.recursor_strategy == RecursorStrategy::Random,
             recursor_timeout: dns.recursor_timeout,

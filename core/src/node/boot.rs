@@ -74,12 +74,22 @@ impl Node {
     pub fn new(boot: Boot) -> Result<(Self, Vec<String>), StartError> {
         let Boot { config, identity, recovered, seed, wall } = boot;
         let mut tables = if config.server { recovery::recover(&recovered)? } else { recovery::Recovered::default() };
+        let forced = recovered.peers.as_deref().filter(|_| config.server);
+        if let Some(peers) = forced {
+            recovery::force(&mut tables, peers)?;
+        }
         let mut loaded = load(&config, &identity, &recovered, wall)?;
         let mut warnings = core::mem::take(&mut loaded.warnings);
         if tables.torn > 0 {
             warnings.push(format!(
                 "the end of the log in data_dir was torn by a crash: {} bytes that had never been acknowledged are dropped",
                 tables.torn
+            ));
+        }
+        if forced.is_some() {
+            warnings.push(String::from(
+                "raft/peers.json says who belongs to the cluster from now on: everything in the log of this server counts as \
+                 committed; give the other servers of the list the same file, or an empty data_dir",
             ));
         }
         let mut rng = Rng::new(seed);

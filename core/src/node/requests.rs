@@ -28,6 +28,16 @@ impl Node {
         self.submit(Wish::Change(command), Origin::Client { id, render });
     }
 
+    /// There is nobody to commit anything, or to measure time.
+    pub(super) fn no_leader(&self) -> Response {
+        let text = if self.config.server {
+            String::from("No cluster leader")
+        } else {
+            String::from("No known Consul servers")
+        };
+        Response::text(500, text)
+    }
+
     /// A change to the agent itself. The response waits for the disk if the request wrote something; `None` if it is
     /// answered elsewhere.
     pub(super) fn request(

@@ -289,6 +289,7 @@ impl Node {
             consensus::Action::Committed { index, client: (client, serial), command, origin } => {
                 let applied = self.tables.apply(index, client, serial, *command);
                 let reply = applied.map(|applied| {
+                    self.note_sessions(&applied.changes);
                     self.mirrors.catalog_changed(&applied.changes);
                     self.changes.merge(applied.changes);
                     applied.reply
@@ -366,6 +367,7 @@ impl Node {
         self.set_leads(true);
         self.servers.autopilot.forget();
         self.servers.look_at = Some(now + SOON);
+        self.sessions_lead(now);
         self.gossip.reconcile.restart(now);
         self.refresh_members();
         // With it comes the own node, as only a leader writes it.
@@ -376,6 +378,9 @@ impl Node {
     fn set_leads(&mut self, leads: bool) {
         if self.leads != leads {
             self.leads = leads;
+            if !leads {
+                self.sessions_follow();
+            }
             self.servers.changing = false;
             self.agent_changed = true;
         }

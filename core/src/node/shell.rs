@@ -31,10 +31,12 @@ use crate::node::gossip::Gossip;
 use crate::node::mirrors::Mirrors;
 use crate::node::reload::Reload;
 use crate::node::servers::{Servers, Tag};
+use crate::node::sessions::Sessions;
 use crate::node::writes::Writes;
 use crate::node::{Action, AskId, Event, Level, Pool, Published, RequestId};
 use crate::reconcile;
 use crate::rpc::Answer;
+use crate::sessions;
 use crate::store::Change;
 use crate::sync::{self, Subject, Sync};
 use convoke_swim as swim;
@@ -54,6 +56,8 @@ pub(super) enum Origin {
     Coordinates,
     /// The leader, of another member.
     Member(Str),
+    /// The leader, of the time of sessions.
+    Sessions(sessions::Subject),
     /// A reader, who wants to know that it reads everything.
     Read { id: RequestId },
     /// A client agent.
@@ -80,6 +84,8 @@ pub(super) enum Work {
     Local(local::Change),
     Sync(sync::Event<'static>),
     Compare { full: bool },
+    Session(sessions::Key),
+    SessionsOver { subject: sessions::Subject, applied: bool },
     Gossip { pool: Pool, command: swim::Command },
 }
 
@@ -103,6 +109,7 @@ pub struct Node {
     pub(super) local: Local,
     pub(super) checks: Checks,
     sync: Sync,
+    pub(super) sessions: Sessions,
     pub(super) writes: Writes,
     pub(super) reload: Reload,
     pub(super) member: MemberState,
@@ -156,6 +163,7 @@ impl Node {
             local: loaded.local,
             checks: Checks::new(rng.fork(), settings),
             sync: Sync::new(rng.fork(), config.check_update_interval),
+            sessions: Sessions::default(),
             writes: Writes::new(kept),
             reload: Reload::default(),
             member: MemberState::Alive,
@@ -333,6 +341,8 @@ impl Node {
             }
             Work::Sync(event) => self.with_sync(now, event),
             Work::Compare { full } => self.compare(now, full, out),
+            Work::Session(key) => self.session_changed(now, key),
+            Work::SessionsOver { subject, applied } => self.sessions_over(now, subject, applied),
             Work::Local(change) => self.on_local(change, out),
             Work::Gossip { pool, command } => self.gossip(now, pool, swim::Event::Command(command), out),
         }
@@ -359,6 +369,7 @@ impl Node {
                 self.push(Work::Sync(sync::Event::Applied { subject, refused }));
             }
             Origin::Coordinates => {}
+            Origin::Sessions(subject) => self.push(Work::SessionsOver { subject, applied: true }),
             Origin::Member(name) => {
                 if let Reply::Refused(why) = reply {
                     Self::log(out, Level::Error, format!("the catalog refused member {name:?}: {why}"));
@@ -389,6 +400,7 @@ impl Node {
             }
             Origin::Sync(subject) => self.push(Work::Sync(sync::Event::Applied { subject, refused: true })),
             Origin::Coordinates => {}
+            Origin::Sessions(subject) => self.push(Work::SessionsOver { subject, applied: false }),
             Origin::Member(name) => self.gossip.reconcile.over(now, &name, denied.busy),
             Origin::Reconcile => {
                 Self::log(out, Level::Error, format!("the own node is not registered: {}", denied.text));
@@ -577,6 +589,9 @@ impl Machine for Node {
                     }
                 }
             }
+            Event::Request { id, effect: Effect::Renew { tenancy, id: session, pretty } } => {
+                self.renew(now, id, (tenancy, session), pretty);
+            }
             Event::Confirm { id, mode } => self.submit(Wish::Read(mode), Origin::Read { id }),
             Event::Raft { from, to, message } => {
                 if to == self.servers.id {
@@ -596,6 +611,18 @@ impl Machine for Node {
                 self.tell_promises(upto, out);
             }
             Event::PersistFailed { seq, error } => self.persist_failed(seq, error, out),
+            Event::DiskFull(full) => {
+                let (level, text) = if full {
+                    (
+                        Level::Error,
+                        "the disk of data_dir is full: this server takes no changes until there is space again",
+                    )
+                } else {
+                    (Level::Info, "there is space on the disk of data_dir again")
+                };
+                Self::log(out, level, text.into());
+                self.push(Work::Consensus(consensus::Event::DiskFull(full)));
+            }
             Event::Signal(signal) => self.signal(now, signal, out),
             Event::Gossip { pool, event } => self.gossip(now, pool, event, out),
             Event::Resolved { lookup, result } => self.resolved(now, lookup, result, out),
@@ -615,6 +642,7 @@ impl Machine for Node {
         self.sync.handle_timeout(now, &mut actions);
         self.on_sync(&mut actions);
         self.sync_out = actions;
+        self.sessions_timeout(now);
         self.gossip_timeout(now, out);
         self.servers_timeout(now, out);
         self.settle(now, out);
@@ -626,6 +654,7 @@ impl Machine for Node {
         }
         let children = Deadline::earliest(self.checks.poll_timeout(), self.sync.poll_timeout());
         let children = Deadline::earliest(children, self.gossip.poll_timeout(self.leads));
+        let children = Deadline::earliest(children, self.sessions.poll_timeout());
         let children = Deadline::earliest(children, self.servers.poll_timeout());
         Deadline::earliest(children, self.mirrors.deadline())
     }

@@ -11,7 +11,6 @@ pub(super) const COMMANDS: &[Entry] = &[
     later("exec", "Run a command on nodes"),
     later("intention", "Who may talk to whom in the mesh"),
     later("license", "Licences, of which there are none to manage"),
-    later("lock", "Run a command while holding a lock"),
     later("login", "Trade a credential for an ACL token"),
     later("logout", "Give up a token got by login"),
     later("namespace", "Namespaces"),
@@ -24,7 +23,6 @@ pub(super) const COMMANDS: &[Entry] = &[
     later("snapshot", "Save, restore and inspect the state of the servers"),
     later("tls", "Make authorities and certificates"),
     later("troubleshoot", "Find out why the mesh does not connect"),
-    later("watch", "Wait for a change and run a command"),
 ];
 
 const fn later(name: &'static str, about: &'static str) -> Entry {

@@ -4,12 +4,14 @@
 //! * [`transport`]: the HTTP exchange each runtime offers.
 //! * `flags`, `help`, `command`: Go-style flags, help texts, what a command is.
 //! * `client`, `table`: asking an agent, laying out its answer.
-//! * one module per family of commands: [`agent`], `catalog`, `cluster`, `gossip`, `kv`, `local`, `maint`, `services`, `later`.
+//! * one module per family of commands: [`agent`], `catalog`, `cluster`, `gossip`, `kv`, `local`, `lock`, `maint`, `services`, `watch`, `later`;
+//!   `child`: the programs some of them start.
 //!
 //! Exit codes: 0 done, 1 failed or misused, 2 `members` without a match, 127 no such command.
 
 pub mod agent;
 mod catalog;
+mod child;
 mod client;
 mod cluster;
 mod command;
@@ -20,6 +22,7 @@ mod io;
 mod kv;
 mod later;
 mod local;
+mod lock;
 mod maint;
 mod services;
 mod services_json;
@@ -27,6 +30,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod transport;
+mod watch;
 
 pub use agent::AgentFlags;
 use command::{Cx, Entry, Failure};
@@ -54,8 +58,10 @@ fn commands() -> impl Iterator<Item = &'static Entry> {
         kv::COMMANDS,
         later::COMMANDS,
         local::COMMANDS,
+        lock::COMMANDS,
         maint::COMMANDS,
         services::COMMANDS,
+        watch::COMMANDS,
     ]
     .into_iter()
     .flatten()

@@ -195,8 +195,9 @@ pub struct CallResponse {
     pub body: Vec<u8>,
 }
 
-/// An HTTP/1.1 client, implemented by each runtime with its own types. Blocks; every call opens its own connection.
-pub trait Transport {
+/// An HTTP/1.1 client, implemented by each runtime with its own types. Blocks; every call opens its own
+/// connection, and several threads may call at once.
+pub trait Transport: Sync {
     /// Sends `request` and hands over the answer piece by piece; an answer without a body gives one empty piece.
     /// Ends when the answer does or when `piece` breaks.
     ///

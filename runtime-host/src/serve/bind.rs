@@ -27,7 +27,7 @@ impl BindError {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "; another process has this port: stop it, or choose another port in `ports` (-http-port, -dns-port, \
-                 -serf-lan-port, -serf-wan-port)"
+                 -server-port, -serf-lan-port, -serf-wan-port)"
             }
             io::ErrorKind::PermissionDenied => {
                 "; ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or choose a higher port"

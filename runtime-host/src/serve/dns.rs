@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use convoke_core::dns::{DnsSettings, Outcome, Transport, answer};
+use convoke_core::dns::{DnsSettings, Outcome, Recursion, Transport, answer, unavailable};
 use convoke_core::node::Level;
+use convoke_core::rpc;
 use convoke_kit::Rng;
 use hyper::rt::ReadBuf;
 use metrics::{Counter, Histogram};
@@ -21,11 +22,14 @@ use crate::logging;
 use crate::rt::{Listener, Runtime, Stream, Udp, within};
 use crate::serve::batch::Batch;
 use crate::serve::recurse;
+use crate::serve::rpc::ask_any;
 
 /// Largest DNS message.
 pub(super) const MAX_MESSAGE: usize = 65_535;
 /// Queries being asked upstream at once; beyond it the answer is SERVFAIL.
 const MAX_RECURSIONS: usize = 2048;
+/// A client agent waits for a server's answer this long: a little less than resolvers wait before they ask again.
+const OF_SERVER: Duration = Duration::from_secs(4);
 /// TCP connections at once; beyond it they are closed at once.
 const MAX_CONNECTIONS: usize = 1024;
 /// A TCP connection without a query is closed after this (RFC 7766 section 6.2.3 asks for seconds).
@@ -149,6 +153,15 @@ fn answer_all<R: Runtime>(
         match outcome {
             Outcome::Reply(n) => batch.reply(&reply[..n], from),
             Outcome::Drop => {}
+            Outcome::Elsewhere => {
+                let permit = Permit::take(settings, |s| &s.recursions, MAX_RECURSIONS);
+                let (driver, socket, packet) = (Arc::clone(driver), Arc::clone(socket), packet.to_vec());
+                let rt = driver.runtime().clone();
+                rt.spawn(async move {
+                    let reply = of_server(&driver, packet, from, false, permit.is_some()).await;
+                    let _ = socket.send_to(&reply, from).await;
+                });
+            }
             Outcome::Recurse(recursion) => {
                 let permit = Permit::take(settings, |s| &s.recursions, MAX_RECURSIONS);
                 let (driver, settings, socket) = (Arc::clone(driver), Arc::clone(settings), Arc::clone(socket));
@@ -189,7 +202,7 @@ async fn connection<R: Runtime>(
     driver: &Arc<Driver<R>>,
     settings: &Arc<Settings>,
     mut stream: impl Stream,
-    _peer: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
 ) -> Option<()> {
     let rt = driver.runtime();
     let mut rng = Rng::new(entropy::u64());
@@ -209,6 +222,11 @@ async fn connection<R: Runtime>(
         match outcome {
             Outcome::Reply(n) => reply.truncate(n),
             Outcome::Drop => return None,
+            Outcome::Elsewhere => {
+                let permit = Permit::take(settings, |s| &s.recursions, MAX_RECURSIONS);
+                let from = peer.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+                reply = of_server(driver, query, from, true, permit.is_some()).await;
+            }
             Outcome::Recurse(recursion) => {
                 let permit = Permit::take(settings, |s| &s.recursions, MAX_RECURSIONS);
                 reply = recurse::run(driver, settings, *recursion, permit.is_some()).await;
@@ -218,6 +236,41 @@ async fn connection<R: Runtime>(
         let mut framed = len.to_be_bytes().to_vec();
         framed.extend_from_slice(&reply);
         within(rt, IDLE, write_all(&mut stream, &framed)).await?.ok()?;
+    }
+}
+
+/// Drives a recursion for another agent.
+pub(super) async fn recurse_for<R: Runtime>(
+    driver: &Arc<Driver<R>>,
+    settings: &Arc<Settings>,
+    recursion: Recursion,
+) -> Vec<u8> {
+    let permit = Permit::take(settings, |s| &s.recursions, MAX_RECURSIONS);
+    recurse::run(driver, settings, recursion, permit.is_some()).await
+}
+
+/// A client agent's answer: a server's, or SERVFAIL if none gives one in time.
+async fn of_server<R: Runtime>(
+    driver: &Arc<Driver<R>>,
+    packet: Vec<u8>,
+    peer: SocketAddr,
+    tcp: bool,
+    allowed: bool,
+) -> Vec<u8> {
+    let answer = if allowed {
+        let ask = rpc::Ask::Dns(rpc::Dns { packet: packet.clone(), peer, tcp });
+        ask_any(driver, ask, OF_SERVER).await
+    } else {
+        Err("too many questions are under way".to_owned())
+    };
+    match answer {
+        Ok(rpc::Answer::Dns(reply)) => reply,
+        _ => {
+            let mut reply = vec![0; 512];
+            let len = unavailable(&packet, &mut reply).unwrap_or(0);
+            reply.truncate(len);
+            reply
+        }
     }
 }
 

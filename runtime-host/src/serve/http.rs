@@ -12,10 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use convoke_api::place::{Place, freshness, place};
+use convoke_api::query::Consistency;
 use convoke_api::request::{Headers, Request};
 use convoke_api::response::{Outcome, Response, Wait};
 use convoke_api::{Context, finish, handle};
 use convoke_core::node::Level;
+use convoke_core::rpc::{self as wire, Answer as Told, Ask};
+use convoke_raft::ReadMode;
 use futures_lite::StreamExt;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -31,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::rt::{Listener, Runtime, Stream};
 use crate::serve::again::again;
 use crate::serve::gossip;
+use crate::serve::rpc;
 
 /// Largest body taken at all; the handlers have tighter limits of their own (`kv_max_value_size`).
 const MAX_BODY: usize = 16 << 20;
@@ -157,7 +162,10 @@ async fn respond<R: Runtime>(
         body: &body,
         remote,
     };
-    let response = answer(server, &request, started).await;
+    let response = match answer(server, &request, started, 0).await {
+        Reply::Whole(response) => plain(response),
+        Reply::Lines(lines) => stream(lines),
+    };
     server.metrics.http(request.method, request.path, started.elapsed());
     drop(in_flight);
     response
@@ -176,43 +184,154 @@ async fn read_body(body: Incoming) -> Result<Bytes, Response> {
     }
 }
 
-async fn answer<R: Runtime>(server: &Arc<Server<R>>, request: &Request<'_>, started: Instant) -> http::Response<Body> {
+/// What a request is answered with.
+enum Reply {
+    /// All of it.
+    Whole(Response),
+    /// Lines of the log, as they come.
+    Lines(async_channel::Receiver<String>),
+}
+
+/// Answers a request: from the published view, by the node, or by another server.
+async fn answer<R: Runtime>(server: &Arc<Server<R>>, request: &Request<'_>, started: Instant, hops: u8) -> Reply {
+    let driver = &server.driver;
+    let fresh = match place(request) {
+        Place::Agent => None,
+        Place::Server if !driver.published().agent.config.server => {
+            return Reply::Whole(elsewhere(server, request, hops, None).await);
+        }
+        Place::Server => freshness(request),
+    };
     let mut last_chance = false;
     loop {
-        let snapshot = server.driver.published();
+        let mut snapshot = driver.published();
+        let mut confirmed = true;
+        if let Some(consistency) = fresh
+            && !(consistency == Consistency::Default && driver.lease_holds())
+        {
+            drop(snapshot);
+            let mode = if consistency == Consistency::Consistent { ReadMode::Quorum } else { ReadMode::Lease };
+            confirmed = driver.confirm(mode).await;
+            snapshot = driver.published();
+        }
         let context = Context {
             view: &snapshot.view,
             agent: &snapshot.agent,
             now_unix: Driver::<R>::unix_now(),
+            confirmed,
+            contact_millis: 0,
             seed: seed(started),
         };
         match handle(&context, request, last_chance) {
-            Outcome::Done(response) => return plain(response),
+            Outcome::Done(response) => return Reply::Whole(response),
             Outcome::Effect(effect) => {
                 let config = Arc::clone(&snapshot.agent.config);
+                let leader = snapshot.agent.leader.filter(|_| effect.needs_leader() && !snapshot.agent.leads);
                 drop(snapshot);
-                let mut response = server.driver.request(effect).await;
+                if let Some(leader) = leader {
+                    return Reply::Whole(elsewhere(server, request, hops, Some(leader)).await);
+                }
+                let mut response = driver.request(effect).await;
                 finish(&config, request, &mut response);
-                return plain(response);
+                return Reply::Whole(response);
             }
             Outcome::Metrics { prometheus, pretty } => {
-                gossip::measure(&server.driver);
+                gossip::measure(driver);
                 let hostname = (!snapshot.agent.config.telemetry.disable_hostname)
                     .then_some(snapshot.agent.identity.node_name.as_str());
                 let mut response = server.metrics.render(prometheus, pretty, hostname);
                 finish(&snapshot.agent.config, request, &mut response);
-                return plain(response);
+                return Reply::Whole(response);
             }
             Outcome::Monitor { level, json } => {
                 let level = logging::parse_level(level).unwrap_or(Level::Info);
-                return stream(server.log.tail().subscribe(level, json));
+                return Reply::Lines(server.log.tail().subscribe(level, json));
             }
             Outcome::Wait(Wait { topics, agent, max_wait }) => {
                 let left = max_wait.saturating_sub(started.elapsed());
                 let seen = arc_swap::Guard::into_inner(snapshot);
-                last_chance = left.is_zero() || !server.driver.changed(&topics, agent, &seen, left).await;
+                last_chance = left.is_zero() || !driver.changed(&topics, agent, &seen, left).await;
             }
         }
+    }
+}
+
+/// Passes a request on: to the leader, or to any server.
+async fn elsewhere<R: Runtime>(
+    server: &Arc<Server<R>>,
+    request: &Request<'_>,
+    hops: u8,
+    leader: Option<SocketAddr>,
+) -> Response {
+    let driver = &server.driver;
+    let config = Arc::clone(&driver.published().agent.config);
+    if hops >= wire::MAX_HOPS {
+        return Response::text(500, "No cluster leader");
+    }
+    let ask = Ask::Http(wire::Http {
+        method: request.method.to_owned(),
+        path: request.path.to_owned(),
+        query: request.query.to_owned(),
+        headers: request.headers.all(),
+        body: request.body.to_vec(),
+        remote: request.remote,
+        leader: leader.is_some(),
+        hops: hops + 1,
+    });
+    // A blocking query may take as long as it may, and then as long as any other.
+    let limit = config.max_query_time + config.max_query_time / 16 + config.performance.rpc_hold_timeout;
+    let told = match leader {
+        Some(to) => driver.peers().ask(driver.runtime(), to, ask, limit).await.map_err(|e| format!("rpc error: {e}")),
+        None => rpc::ask_any(driver, ask, limit).await,
+    };
+    match told {
+        Ok(Told::Http { status, headers, body }) => {
+            let headers = headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+            Response { status, headers, body }
+        }
+        Ok(Told::Failed(text)) | Err(text) => {
+            let mut response = Response::text(500, text);
+            finish(&config, request, &mut response);
+            response
+        }
+        Ok(_) => Response::text(500, "rpc error: the server answered something else"),
+    }
+}
+
+/// Answers another agent as if it were a client.
+pub async fn answer_agent<R: Runtime>(server: &Arc<Server<R>>, ask: wire::Http) -> Told {
+    let fields = Pairs(ask.headers);
+    let request = Request {
+        method: &ask.method,
+        path: &ask.path,
+        query: &ask.query,
+        headers: &fields,
+        body: &ask.body,
+        remote: ask.remote,
+    };
+    let in_flight = server.driver.begin();
+    let reply = answer(server, &request, Instant::now(), ask.hops).await;
+    drop(in_flight);
+    match reply {
+        Reply::Whole(Response { status, headers, body }) => {
+            let headers = headers.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+            Told::Http { status, headers, body }
+        }
+        Reply::Lines(_) => Told::Failed("logs are streamed by the agent itself only".to_owned()),
+    }
+}
+
+/// Fields that came from another agent.
+#[derive(Debug)]
+struct Pairs(Vec<(String, String)>);
+
+impl Headers for Pairs {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+    }
+
+    fn all(&self) -> Vec<(String, String)> {
+        self.0.clone()
     }
 }
 
@@ -248,6 +367,11 @@ struct Fields<'a>(&'a HeaderMap);
 impl Headers for Fields<'_> {
     fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(|v| v.to_str().ok())
+    }
+
+    fn all(&self) -> Vec<(String, String)> {
+        let pairs = self.0.iter();
+        pairs.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))).collect()
     }
 }
 

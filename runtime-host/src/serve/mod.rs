@@ -2,6 +2,7 @@
 //!
 //! * [`http`]: HTTP framing by hyper around the pure handlers. * [`dns`]: DNS over UDP and TCP, and recursion.
 //! * `batch`: many datagrams in one system call. * `recurse`: upstream servers. * `again`: fewer switches of threads.
+//! * [`gossip`]: datagrams and streams of the pools. * [`rpc`]: streams between agents.
 //! * [`bind`]: sockets, with errors that say what to do.
 
 mod again;
@@ -11,3 +12,4 @@ pub mod dns;
 pub mod gossip;
 pub mod http;
 mod recurse;
+pub mod rpc;

@@ -59,7 +59,7 @@ impl<'a> Call<'a> {
         if read.elsewhere {
             return Err(refused("No path to datacenter"));
         }
-        if read.consistency != Consistency::Stale && self.ctx.agent.leader.is_none() {
+        if read.consistency != Consistency::Stale && !self.ctx.confirmed {
             return Err(refused("No cluster leader"));
         }
         Ok(read)
@@ -149,7 +149,7 @@ impl<'a> Call<'a> {
         response
             .header("X-Consul-Index", index.max(1).to_string())
             .header("X-Consul-Knownleader", known)
-            .header("X-Consul-Lastcontact", "0");
+            .header("X-Consul-Lastcontact", self.ctx.contact_millis.to_string());
     }
 
     /// A document that is not from the tables.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 
 use convoke_catalog::command::{Command, Reply};
-use convoke_catalog::model::Status;
+use convoke_catalog::model::{Status, Str, Tenancy};
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 use convoke_swim::KeyOp;
 
@@ -26,6 +26,24 @@ pub enum Effect {
     },
     /// A change to the agent itself.
     Agent(AgentRequest),
+    /// The time of a session begins anew. Answered by the leader, who measures it, with
+    /// [`renewed`](crate::session::renewed) or [`not_found`](crate::session::not_found).
+    Renew {
+        /// Partition and namespace.
+        tenancy: Tenancy,
+        /// Its id.
+        id: Str,
+        /// Indented JSON.
+        pretty: bool,
+    },
+}
+
+impl Effect {
+    /// Only the leader can do it.
+    #[must_use]
+    pub const fn needs_leader(&self) -> bool {
+        matches!(self, Self::Renew { .. })
+    }
 }
 
 /// How the reply to a [`Command`] becomes a response.

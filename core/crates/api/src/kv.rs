@@ -5,7 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 
-use convoke_catalog::command::{Command, KvDelete, KvSet};
+use convoke_catalog::command::{Command, KvDelete, KvLock, KvSet};
+use convoke_catalog::model::Str;
 use convoke_catalog::topic::Topic;
 use convoke_catalog::view::KeyOrFolder;
 
@@ -13,6 +14,7 @@ use crate::call::{Answer, Call, Meta};
 use crate::effect::{Effect, Render};
 use crate::query::{Consistency, ReadOptions, unsigned};
 use crate::response::{Outcome, Response};
+use crate::session::known;
 
 /// Any method.
 pub(crate) fn kv(call: &Call<'_>) -> Answer {
@@ -30,7 +32,7 @@ fn here(call: &Call<'_>, read: &ReadOptions<'_>) -> Result<(), Response> {
     if read.elsewhere {
         return Err(Response::text(500, "No path to datacenter"));
     }
-    if read.consistency != Consistency::Stale && call.ctx.agent.leader.is_none() {
+    if read.consistency != Consistency::Stale && !call.ctx.confirmed {
         return Err(Response::text(500, "No cluster leader"));
     }
     Ok(())
@@ -124,18 +126,17 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_default())
 }
 
-/// Keys locked by sessions.
-fn no_sessions(call: &Call<'_>) -> Result<(), Response> {
-    for flag in ["acquire", "release"] {
-        match call.params.get(flag) {
-            Some(session) if session.is_empty() => return Err(Response::text(500, "missing session")),
-            Some(_) => {
-                return Err(Response::text(501, "Locks need sessions, which are not in this build of Convoke yet"));
-            }
-            None => {}
-        }
+/// The session that is to lock the key (true) or to unlock it, if any.
+fn locks(call: &Call<'_>) -> Result<Option<(Str, bool)>, Response> {
+    let acquire = call.params.has("acquire");
+    let Some(session) = call.params.get(if acquire { "acquire" } else { "release" }) else { return Ok(None) };
+    if session.is_empty() {
+        return Err(Response::text(500, "missing session"));
     }
-    Ok(())
+    if acquire {
+        known(&session).map_err(|why| Response::text(500, why))?;
+    }
+    Ok(Some((Str::from(&*session), acquire)))
 }
 
 fn put(call: &Call<'_>, read: &ReadOptions<'_>) -> Answer {
@@ -143,7 +144,7 @@ fn put(call: &Call<'_>, read: &ReadOptions<'_>) -> Answer {
     one_of(call, &["cas", "acquire", "release"])?;
     let flags = number(call, "flags")?.unwrap_or(0);
     let cas = number(call, "cas")?;
-    no_sessions(call)?;
+    let lock = locks(call)?;
     let (size, most) = (call.req.body.len(), call.config().limits.kv_max_value_size);
     if size as u64 > most {
         let see = "https://www.consul.io/docs/agent/options.html#kv_max_value_size";
@@ -152,7 +153,11 @@ fn put(call: &Call<'_>, read: &ReadOptions<'_>) -> Answer {
     }
     written(read)?;
     let value = call.req.body.into();
-    propose(Command::KvSet(KvSet { tenancy: read.tenancy(), key: key.into(), value, flags, cas }))
+    let (tenancy, key) = (read.tenancy(), key.into());
+    propose(match lock {
+        Some((session, acquire)) => Command::KvLock(KvLock { tenancy, key, value, flags, session, acquire }),
+        None => Command::KvSet(KvSet { tenancy, key, value, flags, cas }),
+    })
 }
 
 fn delete(call: &Call<'_>, read: &ReadOptions<'_>) -> Answer {

@@ -35,11 +35,6 @@ pub(crate) fn operator(_: &Call<'_>) -> Answer {
     missing("Operator endpoints")
 }
 
-/// `/v1/session`
-pub(crate) fn sessions(_: &Call<'_>) -> Answer {
-    missing("Sessions")
-}
-
 /// `/v1/snapshot`
 pub(crate) fn snapshots(_: &Call<'_>) -> Answer {
     missing("Snapshots")

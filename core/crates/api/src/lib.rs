@@ -9,7 +9,7 @@
 //! * `route`, `routes`: from method and path to a handler. * [`query`], [`percent`]: parameters. * `call`: one request,
 //!   blocking queries, headers. * `decode`: bodies. * [`json`]: answers. * `filter`: `?filter=`.
 //!
-//! The handlers, by path: `agent`, `catalog`, [`coordinate`], `register`, [`event`], `health`, [`keyring`], `kv`, `txn`, `prepared`, `status`, `ui`, and `later`
+//! The handlers, by path: `agent`, `catalog`, [`coordinate`], `register`, [`event`], `health`, [`keyring`], `kv`, [`session`], `txn`, `prepared`, `status`, `ui`, and `later`
 //! for what is not in this build.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -40,6 +40,7 @@ pub mod keyring;
 mod kv;
 mod later;
 pub mod percent;
+pub mod place;
 mod prepared;
 pub mod query;
 mod register;
@@ -47,6 +48,7 @@ pub mod request;
 pub mod response;
 mod route;
 mod routes;
+pub mod session;
 mod status;
 mod txn;
 mod ui;
@@ -60,6 +62,10 @@ pub struct Context<'a> {
     pub agent: &'a AgentView,
     /// Wall clock, since 1970.
     pub now_unix: Duration,
+    /// The view is as fresh as the request wants it: a leader's, or confirmed by one ([`place::freshness`]).
+    pub confirmed: bool,
+    /// Milliseconds since the leader was last heard of; 0 on the leader.
+    pub contact_millis: u64,
     /// For jitter; another one for every request, the same one when a blocking query is asked again.
     pub seed: u64,
 }

@@ -1,5 +1,7 @@
 //! What a runtime hands in.
 
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 /// An HTTP request, framed and with its body read whole.
@@ -23,6 +25,9 @@ pub struct Request<'a> {
 pub trait Headers: core::fmt::Debug + Sync {
     /// The first value of this field, if it is text.
     fn get(&self, name: &str) -> Option<&str>;
+
+    /// All fields that are text, to be passed on.
+    fn all(&self) -> Vec<(String, String)>;
 }
 
 /// No header fields.
@@ -33,11 +38,19 @@ impl Headers for NoHeaders {
     fn get(&self, _: &str) -> Option<&str> {
         None
     }
+
+    fn all(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 }
 
 /// Pairs, for tests and tools.
 impl Headers for &[(&str, &str)] {
     fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| *v)
+    }
+
+    fn all(&self) -> Vec<(String, String)> {
+        self.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())).collect()
     }
 }

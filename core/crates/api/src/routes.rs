@@ -1,7 +1,9 @@
 //! Every path there is. Sorted, which a test checks.
 
 use crate::route::Route;
-use crate::{agent, catalog, coordinate, event, health, keyring, kv, later, prepared, register, status, txn, ui};
+use crate::{
+    agent, catalog, coordinate, event, health, keyring, kv, later, prepared, register, session, status, txn, ui,
+};
 
 /// See [`Route`].
 pub(crate) static ROUTES: &[Route] = &[
@@ -113,12 +115,12 @@ pub(crate) static ROUTES: &[Route] = &[
     Route { pattern: "/v1/operator/raft/peer", methods: "DELETE", handler: later::operator },
     Route { pattern: "/v1/query", methods: "GET,POST", handler: prepared::general },
     Route { pattern: "/v1/query/", methods: "GET,PUT,DELETE", handler: prepared::specific },
-    Route { pattern: "/v1/session/create", methods: "PUT", handler: later::sessions },
-    Route { pattern: "/v1/session/destroy/", methods: "PUT", handler: later::sessions },
-    Route { pattern: "/v1/session/info/", methods: "GET", handler: later::sessions },
-    Route { pattern: "/v1/session/list", methods: "GET", handler: later::sessions },
-    Route { pattern: "/v1/session/node/", methods: "GET", handler: later::sessions },
-    Route { pattern: "/v1/session/renew/", methods: "PUT", handler: later::sessions },
+    Route { pattern: "/v1/session/create", methods: "PUT", handler: session::create },
+    Route { pattern: "/v1/session/destroy/", methods: "PUT", handler: session::destroy },
+    Route { pattern: "/v1/session/info/", methods: "GET", handler: session::info },
+    Route { pattern: "/v1/session/list", methods: "GET", handler: session::list },
+    Route { pattern: "/v1/session/node/", methods: "GET", handler: session::node },
+    Route { pattern: "/v1/session/renew/", methods: "PUT", handler: session::renew },
     Route { pattern: "/v1/snapshot", methods: "GET,PUT", handler: later::snapshots },
     Route { pattern: "/v1/status/leader", methods: "GET", handler: status::leader },
     Route { pattern: "/v1/status/peers", methods: "GET", handler: status::peers },

@@ -67,7 +67,7 @@ pub(crate) fn txn(call: &Call<'_>) -> Answer {
         }
         return Err(written(&Err(wrong), call.pretty));
     }
-    if read.consistency != Consistency::Stale && call.ctx.agent.leader.is_none() {
+    if read.consistency != Consistency::Stale && !call.ctx.confirmed {
         return Err(Response::text(500, "No cluster leader"));
     }
     let outcome = if wrong.is_empty() { txn::read(call.ctx.view, ops) } else { Err(wrong) };

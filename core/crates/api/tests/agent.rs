@@ -111,7 +111,7 @@ fn about_itself() {
     assert_eq!(
         own["Config"],
         serde_json::json!({"Datacenter": "dc1", "NodeName": "n1", "NodeID": "40e4a748-2192-161a-0510-9bf59fe950b5",
-            "Revision": "", "Server": true, "Version": "1.21.4"})
+            "Revision": "", "Server": true, "SessionTTLMin": 10_000_000_000_u64, "Version": "1.21.4"})
     );
     assert_eq!(own["Meta"], serde_json::json!({"consul-network-segment": "", "rack": "r7"}));
     assert_eq!(own["DebugConfig"]["DNSDomain"], "consul.");

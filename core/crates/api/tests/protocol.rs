@@ -181,9 +181,7 @@ fn blocking_queries() {
 #[test]
 fn what_is_not_in_this_build_says_so() {
     let mut world = World::default();
-    for (method, path) in
-        [("PUT", "/v1/session/create"), ("GET", "/v1/snapshot"), ("GET", "/v1/operator/raft/configuration")]
-    {
+    for (method, path) in [("PUT", "/v1/config"), ("GET", "/v1/snapshot"), ("GET", "/v1/operator/raft/configuration")] {
         let got = world.ask(method, path, "");
         assert_eq!(got.status, 501, "{path}");
         assert!(got.body.ends_with("are not in this build of Convoke yet"), "{}", got.body);

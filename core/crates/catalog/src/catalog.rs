@@ -9,6 +9,7 @@ use crate::command::{Command, Reply};
 use crate::group::ServiceName;
 use crate::intern::Interner;
 use crate::model::{Str, Tenancy};
+use crate::sessions::{self, Doom};
 use crate::state::State;
 use crate::topic::{Changes, Topic};
 use crate::view::View;
@@ -44,12 +45,14 @@ pub(crate) struct Write {
     /// How groups whose names or tags it changed were listed before. Whether the list as a whole changed is seen at the
     /// end: a tag may go from one instance to another.
     pub(crate) listed: BTreeMap<(Tenancy, Str), Vec<ServiceName>>,
+    /// What it took away from under sessions.
+    pub(crate) doomed: Vec<Doom>,
 }
 
 impl Write {
     /// Nothing changed yet.
     pub(crate) fn new(index: u64) -> Self {
-        Self { index, changes: Changes::default(), listed: BTreeMap::new() }
+        Self { index, changes: Changes::default(), listed: BTreeMap::new(), doomed: Vec::new() }
     }
 
     /// Moves the index of the list of services where a listing is not what it was.
@@ -88,7 +91,17 @@ impl Catalog {
                 txn::apply(state, &mut write, ops)
             }
             Command::Coordinates(updates) => coordinate::update(state, &mut write, &updates),
+            Command::KvLock(lock) => kv::lock(state, &mut write, lock),
+            Command::SessionCreate(session) => sessions::create(state, &mut write, session),
+            Command::SessionDestroy { tenancy, id } => sessions::destroy(state, &mut write, &tenancy, &id),
+            Command::SessionEpoch => {
+                state.session_epoch = write.index;
+                Reply::Done
+            }
+            Command::SessionExpire(expire) => sessions::expire(state, &mut write, &expire),
+            Command::LockDelayOver { sessions } => sessions::delay_over(state, &sessions),
         };
+        sessions::end_doomed(state, &mut write);
         write.settle_listings(state);
         Applied { reply, changes: write.changes }
     }

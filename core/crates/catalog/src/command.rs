@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::coordinate::CoordinateUpdate;
 use crate::model::{Check, Node, Service, Str, Tenancy};
 use crate::queries::PreparedQuery;
+use crate::sessions::{Expire, Session};
 use crate::txn::{TxnOp, TxnOutcome};
 
 /// A change to the tables.
@@ -40,6 +41,27 @@ pub enum Command {
     Txn(Vec<TxnOp>),
     /// Where nodes are now. All of them or, if one is no place at all, none.
     Coordinates(Vec<CoordinateUpdate>),
+    /// Sets a key and locks or unlocks it.
+    KvLock(KvLock),
+    /// Creates a session, with its id. Row indexes in it are ignored.
+    SessionCreate(Session),
+    /// Ends a session; one that is not there is no error.
+    SessionDestroy {
+        /// Partition and namespace.
+        tenancy: Tenancy,
+        /// Its id.
+        id: Str,
+    },
+    /// A leader begins to measure the time of sessions: what leaders before it proposed in their epochs does nothing
+    /// from now on.
+    SessionEpoch,
+    /// Ends sessions whose time is up. [`Reply::Bool`]`(false)`: the epoch is over, nothing was done.
+    SessionExpire(Expire),
+    /// The leader has measured the lock-delay that these sessions left behind.
+    LockDelayOver {
+        /// Tenancy and id.
+        sessions: Vec<(Tenancy, Str)>,
+    },
 }
 
 /// See [`Command::Register`]. Row indexes in it are ignored.
@@ -81,6 +103,23 @@ pub struct KvSet {
     pub flags: u64,
     /// Only if the key's modify index is this; 0: only if there is no such key.
     pub cas: Option<u64>,
+}
+
+/// See [`Command::KvLock`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvLock {
+    /// Partition and namespace.
+    pub tenancy: Tenancy,
+    /// Key.
+    pub key: Str,
+    /// Value, set only if the lock is taken or let go.
+    pub value: Arc<[u8]>,
+    /// Opaque.
+    pub flags: u64,
+    /// The session that takes or holds the lock.
+    pub session: Str,
+    /// Lock (true) or unlock.
+    pub acquire: bool,
 }
 
 /// See [`Command::KvDelete`].

@@ -8,7 +8,7 @@
 //! * [`topic`]: what a read depends on; change indexes and wake-ups speak of these.
 //! * [`name`]: names are compared without case.
 //! * [`txn`]: several changes in one. * [`queries`]: prepared queries, stored and executed.
-//! * [`coordinate`]: where nodes are in the network, and who is near. * [`regexp`]: expressions of users.
+//! * [`sessions`]: what holds locks on keys. * [`coordinate`]: where nodes are in the network, and who is near. * [`regexp`]: expressions of users.
 //! * [`snapshot`]: the whole of it as plain rows.
 //! * [`watch`]: who waits for what.
 //! * [`table`]: the persistent map behind it all, which the agent's own tables use, too.
@@ -30,6 +30,7 @@ pub mod queries;
 pub mod regexp;
 mod register;
 mod rows;
+pub mod sessions;
 pub mod snapshot;
 mod state;
 pub mod table;
@@ -44,6 +45,7 @@ pub use command::{Command, Reply};
 pub use coordinate::Coordinate;
 pub use group::{Instance, ServiceGroup, ServiceName};
 pub use name::Scope;
+pub use sessions::Session;
 pub use snapshot::Snapshot;
 pub use table::Table;
 pub use topic::{Changes, Topic};

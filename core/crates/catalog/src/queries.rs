@@ -8,13 +8,15 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Write;
 use crate::command::Reply;
 use crate::group::{Instance, ServiceGroup};
-use crate::model::{Indexes, Status, Str};
+use crate::model::{Indexes, Status, Str, Tenancy};
 use crate::name::{Scope, fold, fold_shared};
+use crate::sessions::Session;
 use crate::state::State;
 use crate::table::Table;
 use crate::template::Template;
@@ -87,6 +89,8 @@ pub(crate) struct Queries {
     pub(crate) names: Table<Str, Str>,
     /// Templates by folded name, which may be empty.
     pub(crate) templates: Table<Str, Arc<Template>>,
+    /// (folded session id, folded id) of those that are bound to a session.
+    bound: Table<(Str, Str), ()>,
     /// Last change to any of them.
     pub(crate) index: u64,
 }
@@ -125,6 +129,24 @@ pub(crate) fn delete(state: &mut State, write: &mut Write, id: &str) -> Reply {
     Reply::Done
 }
 
+/// Deletes the queries that were bound to a session, which is gone.
+pub(crate) fn end_bound(state: &mut State, write: &mut Write, session: &Session) {
+    if session.tenancy != Tenancy::default() {
+        return;
+    }
+    let queries = &mut state.queries;
+    let holder = fold_shared(&session.id);
+    let from = (Arc::clone(&holder), Str::default());
+    let ids = queries.bound.range((Bound::Included(from), Bound::Unbounded));
+    let ids = ids.take_while(|((of, _), ())| *of == holder).map(|((_, id), ())| Arc::clone(id));
+    for id in ids.collect::<Vec<_>>() {
+        let Some(query) = queries.rows.get(&*id).cloned() else { continue };
+        queries.take(&id, &query);
+        queries.index = write.index;
+        write.changes.add(Topic::Queries);
+    }
+}
+
 /// What is refused, in Consul's words.
 fn check(state: &State, query: &PreparedQuery, id: &str, exists: bool, create: bool) -> Result<(), String> {
     if id.is_empty() {
@@ -137,7 +159,7 @@ fn check(state: &State, query: &PreparedQuery, id: &str, exists: bool, create: b
         return Err(format!("prepared query '{}' exists already", query.id));
     }
     validate(query)?;
-    if !query.session.is_empty() {
+    if !query.session.is_empty() && state.session(&Tenancy::default(), &query.session).is_none() {
         return Err("invalid session".to_string());
     }
     let name = fold(&query.name);
@@ -222,6 +244,9 @@ impl Queries {
         if let Ok(template) = Template::compile(&query) {
             self.templates.insert(fold_shared(&query.name), Arc::new(template));
         }
+        if !query.session.is_empty() {
+            self.bound.insert((fold_shared(&query.session), Arc::clone(&id)), ());
+        }
         self.rows.insert(id, query);
     }
 
@@ -231,6 +256,9 @@ impl Queries {
         self.names.remove(&*name);
         if !query.template.kind.is_empty() {
             self.templates.remove(&*name);
+        }
+        if !query.session.is_empty() {
+            self.bound.remove(&(fold_shared(&query.session), Str::from(id)));
         }
         self.rows.remove(id);
     }

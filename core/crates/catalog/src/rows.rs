@@ -9,6 +9,7 @@ use crate::coordinate;
 use crate::join::Touched;
 use crate::model::{Check, Indexes, Node, Service, Status, Str, Tenancy};
 use crate::name::{fold, fold_shared};
+use crate::sessions::Doom;
 use crate::state::{DEFAULT, Namespace, Partition, state_slot};
 use crate::topic::Topic;
 
@@ -151,6 +152,7 @@ impl<'a> NodeWriter<'a> {
             space.local(node, gone, |local| local.remove_check(id));
             space.note_failing(node, &fold_shared(&check.id), None);
         });
+        self.doom(namespace, &fold_shared(&check.id));
         self.check_changed(&check, &[&check.status]);
     }
 
@@ -173,6 +175,7 @@ impl<'a> NodeWriter<'a> {
         self.forget_node(&node);
         self.partition.nodes.remove(&*self.node);
         self.partition.nodes_gone = self.write.index;
+        self.write.doomed.push(Doom::Node(Arc::clone(&self.space), Arc::clone(&self.node)));
         self.node_changed();
         coordinate::forget(self.partition, self.write, &self.space, &self.node);
     }
@@ -201,6 +204,9 @@ impl NodeWriter<'_> {
             return;
         }
         check.indexes.modify = index;
+        if check.status == Status::Critical {
+            self.doom(&tenancy.namespace, &id);
+        }
         let check = Arc::new(check);
         let gone = self.partition.nodes_gone;
         self.namespace(&tenancy.namespace, |space, node| {
@@ -248,6 +254,12 @@ impl NodeWriter<'_> {
         if let Ok(address) = node.address.parse::<IpAddr>() {
             self.partition.addresses.remove(&(address, Arc::clone(&self.node)));
         }
+    }
+
+    /// A check is critical or gone: so are the sessions that stand on it.
+    fn doom(&mut self, namespace: &Str, id: &Str) {
+        let [space, node, namespace, id] = [&self.space, &self.node, namespace, id].map(Arc::clone);
+        self.write.doomed.push(Doom::Check(space, node, namespace, id));
     }
 
     fn node_changed(&mut self) {

@@ -21,6 +21,7 @@ use crate::join::join_all;
 use crate::model::{Check, KvEntry, Node, Service, Str};
 use crate::name::{fold, fold_shared};
 use crate::queries::PreparedQuery;
+use crate::sessions::{LockDelay, Session};
 use crate::state::{Local, Namespace, Partition, State};
 use crate::table::Table;
 
@@ -34,6 +35,7 @@ pub struct Snapshot {
     queries: Vec<Arc<PreparedQuery>>,
     queries_index: u64,
     coordinates: Added<Vec<CoordinateRows>>,
+    sessions: Added<SessionTables>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +86,24 @@ struct CoordinateRows {
     partition: Str,
     nodes: Vec<(Str, Vec<NodeCoordinate>)>,
     index: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct SessionTables {
+    epoch: u64,
+    spaces: Vec<SessionRows>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SessionRows {
+    partition: Str,
+    namespace: Str,
+    rows: Vec<Arc<Session>>,
+    /// Folded node names and their indexes.
+    nodes: Vec<(Str, u64)>,
+    delays: Vec<(Str, Arc<LockDelay>)>,
+    index: u64,
+    gone: u64,
 }
 
 /// Why a snapshot cannot be used.
@@ -155,6 +175,7 @@ impl Catalog {
             queries: self.state.queries.rows.values().cloned().collect(),
             queries_index: self.state.queries.index,
             coordinates: Added(coordinates.collect()),
+            sessions: Added(export_sessions(&self.state)),
         }
     }
 
@@ -175,6 +196,10 @@ impl Catalog {
         state.queries.index = snapshot.queries_index;
         for rows in snapshot.coordinates.0 {
             state.partition(&rows.partition, |partition| import_coordinates(partition, rows.nodes, rows.index))?;
+        }
+        state.session_epoch = snapshot.sessions.0.epoch;
+        for rows in snapshot.sessions.0.spaces {
+            import_sessions(&mut state, rows)?;
         }
         Ok(Self { state: Arc::new(state), interner })
     }
@@ -203,6 +228,52 @@ fn export_namespace(name: &Str, space: &Namespace) -> NamespaceRows {
         graves: space.kv.graves.iter().map(|(key, index)| (Arc::clone(key), *index)).collect(),
         floor: space.kv.floor,
     }
+}
+
+fn export_sessions(state: &State) -> SessionTables {
+    let mut spaces = Vec::new();
+    for (partition, rows) in state.partitions.iter() {
+        for (namespace, space) in rows.namespaces.iter().filter(|(_, space)| space.sessions.index > 0) {
+            let sessions = &space.sessions;
+            spaces.push(SessionRows {
+                partition: Arc::clone(partition),
+                namespace: Arc::clone(namespace),
+                rows: sessions.rows.values().cloned().collect(),
+                nodes: sessions.nodes.iter().map(|(node, of)| (Arc::clone(node), of.index)).collect(),
+                delays: sessions.delays.iter().map(|(id, delay)| (Arc::clone(id), Arc::clone(delay))).collect(),
+                index: sessions.index,
+                gone: sessions.gone,
+            });
+        }
+    }
+    SessionTables { epoch: state.session_epoch, spaces }
+}
+
+fn import_sessions(state: &mut State, rows: SessionRows) -> Result<(), ImportError> {
+    state.partition(&rows.partition, |partition| {
+        for session in &rows.rows {
+            let node = fold_shared(&session.node);
+            if partition.nodes.get(&*node).is_none() {
+                return Err(ImportError::NodeMissing { node });
+            }
+        }
+        partition.namespace(&rows.namespace, |space| {
+            let sessions = &mut space.sessions;
+            (sessions.index, sessions.gone) = (rows.index, rows.gone);
+            for session in rows.rows {
+                sessions.put(session, 0);
+            }
+            for (node, index) in rows.nodes {
+                if let Some(of) = sessions.nodes.get_mut(&*node) {
+                    of.index = index;
+                }
+            }
+            for (id, delay) in rows.delays {
+                sessions.delay(id, LockDelay::clone(&delay));
+            }
+        });
+        Ok(())
+    })
 }
 
 fn export_groups(groups: &Table<Str, Arc<ServiceGroup>>) -> Vec<GroupIndexes> {
@@ -298,7 +369,7 @@ fn import_namespace(
         space.locals.insert(node, Arc::new(local));
     }
     for entry in rows.kv {
-        space.kv.entries.insert(Arc::clone(&entry.key), entry);
+        space.kv.store(entry);
     }
     space.kv.floor = rows.floor;
     for (key, index) in rows.graves {

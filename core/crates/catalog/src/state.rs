@@ -9,6 +9,7 @@ use crate::group::ServiceGroup;
 use crate::model::{Check, KvEntry, Node, Service, Status, Str, Tenancy};
 use crate::name::{fold, fold_shared};
 use crate::queries::Queries;
+use crate::sessions::Sessions;
 use crate::table::Table;
 
 /// Everything. Keys are folded names unless it says otherwise.
@@ -20,6 +21,8 @@ pub(crate) struct State {
     pub(crate) partitions: Table<Str, Arc<Partition>>,
     /// Prepared queries.
     pub(crate) queries: Queries,
+    /// Log index at which the leader that may time sessions out began to.
+    pub(crate) session_epoch: u64,
 }
 
 /// Nodes belong to a partition; everything else to a namespace in it.
@@ -70,6 +73,8 @@ pub(crate) struct Namespace {
     pub(crate) state_index: [u64; 4],
     /// Keys and values.
     pub(crate) kv: Kv,
+    /// Sessions, and the lock-delays of those that are gone.
+    pub(crate) sessions: Sessions,
 }
 
 /// What a node has in one namespace.
@@ -93,6 +98,8 @@ pub(crate) struct Local {
 pub(crate) struct Kv {
     /// By key.
     pub(crate) entries: Table<Str, Arc<KvEntry>>,
+    /// (folded session id, key) of keys that are locked.
+    pub(crate) held: Table<(Str, Str), ()>,
     /// Deleted keys and the log index of the deletion, so that the index of a prefix does not go back.
     pub(crate) graves: Table<Str, u64>,
     /// The same by age, so that the oldest can be dropped.

@@ -109,6 +109,25 @@ pub enum Topic {
     },
     /// Prepared queries (`/v1/query`).
     Queries,
+    /// All sessions of a namespace (`/v1/session/list`).
+    Sessions {
+        /// Partition and namespace.
+        tenancy: Tenancy,
+    },
+    /// Sessions of one node (`/v1/session/node/:node`).
+    NodeSessions {
+        /// Partition and namespace.
+        tenancy: Tenancy,
+        /// Name of the node.
+        node: Str,
+    },
+    /// One session (`/v1/session/info/:id`).
+    Session {
+        /// Partition and namespace.
+        tenancy: Tenancy,
+        /// Its id.
+        id: Str,
+    },
     /// One key.
     Kv {
         /// Partition and namespace.
@@ -135,6 +154,8 @@ impl Topic {
             | Self::NodeServices { node: name, .. }
             | Self::NodeChecks { node: name, .. }
             | Self::NodeCoordinates { node: name, .. }
+            | Self::NodeSessions { node: name, .. }
+            | Self::Session { id: name, .. }
             | Self::Service { name, .. }
             | Self::ServiceInstances { name, .. }
             | Self::ServiceChecks { name, .. }
@@ -151,6 +172,7 @@ impl Topic {
             | Self::Checks { .. }
             | Self::Coordinates { .. }
             | Self::Queries
+            | Self::Sessions { .. }
             | Self::Kv { .. }
             | Self::KvPrefix { .. } => {}
         }
@@ -201,6 +223,16 @@ impl Changes {
     /// The topics, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Topic> {
         self.0.iter()
+    }
+
+    /// Sessions that came or went: tenancy and folded id.
+    pub fn sessions(&self) -> impl Iterator<Item = (&Tenancy, &Str)> {
+        let nothing = Str::default();
+        let tenancy = Tenancy { partition: nothing.clone(), namespace: nothing.clone() };
+        self.0.range(Topic::Session { tenancy, id: nothing }..).map_while(|topic| match topic {
+            Topic::Session { tenancy, id } => Some((tenancy, id)),
+            _ => None,
+        })
     }
 
     /// Whether what `topic` names changed.

@@ -13,12 +13,12 @@ use core::mem;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Write;
-use crate::command::{Deregister, KvDelete, KvSet, Register, Reply};
+use crate::command::{Deregister, KvDelete, KvLock, KvSet, Register, Reply};
 use crate::model::{Check, Indexes, KvEntry, Node, Service, Str, Tenancy};
 use crate::name::{fold, fold_shared};
 use crate::state::{State, space};
 use crate::view::View;
-use crate::{kv, register};
+use crate::{kv, register, sessions};
 
 /// One operation of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +242,7 @@ fn run(state: &mut State, write: &mut Write, ops: Vec<TxnOp>) -> TxnOutcome {
                 on_check(state, write, &verb, check).map(|row| results.extend(row.map(TxnResult::Check)))
             }
         };
+        sessions::end_doomed(state, write);
         if let Err(what) = done {
             errors.push(TxnError { op, what });
         }
@@ -319,8 +320,19 @@ fn kv(state: &mut State, write: &mut Write, mut op: KvOp, results: &mut Vec<TxnR
             results.extend(find(state).map(bare));
         }
         KvVerb::Lock | KvVerb::Unlock => {
-            let verb = if verb == KvVerb::Lock { "lock" } else { "unlock" };
-            return Err(format!("failed to {verb} key {key:?}: this build of Convoke has no sessions yet"));
+            let acquire = verb == KvVerb::Lock;
+            if acquire && kv::is_delayed(state, &tenancy, &key) {
+                return Err(format!("failed to lock key {key:?} due to lock delay"));
+            }
+            let KvOp { tenancy, value, flags, session, .. } = op;
+            let lock = KvLock { tenancy, key: Arc::clone(&key), value, flags, session, acquire };
+            let reply = kv::lock(state, write, lock);
+            fresh(reply != Reply::Bool(false), || match acquire {
+                true => format!("failed to lock key {key:?}, lock is already held"),
+                false => format!("failed to unlock key {key:?}, lock isn't held, or is held by another session"),
+            })?;
+            refusal(reply)?;
+            results.extend(find(state).map(bare));
         }
         KvVerb::Delete | KvVerb::DeleteTree | KvVerb::DeleteCas => {
             let cas = (verb == KvVerb::DeleteCas).then_some(op.index);

@@ -312,6 +312,15 @@ impl View {
                 latest.unwrap_or(partition.nodes_gone)
             }
             Topic::Queries => self.0.queries.index,
+            Topic::Sessions { tenancy } => self.namespace(tenancy.into())?.sessions.index,
+            Topic::NodeSessions { tenancy, node } => {
+                let sessions = &self.namespace(tenancy.into())?.sessions;
+                sessions.nodes.get(&*fold(node)).map_or(sessions.gone, |of| of.index)
+            }
+            Topic::Session { tenancy, id } => {
+                let sessions = &self.namespace(tenancy.into())?.sessions;
+                sessions.rows.get(&*fold(id)).map_or(sessions.gone, |session| session.indexes.modify)
+            }
             Topic::Kv { tenancy, key } => self.namespace(tenancy.into())?.kv.key_index(key),
             Topic::KvPrefix { tenancy, prefix } => self.namespace(tenancy.into())?.kv.prefix_index(prefix),
         })
@@ -324,7 +333,7 @@ impl View {
         self.0.partitions.get(name).map(|partition| &**partition)
     }
 
-    fn namespace(&self, scope: Scope<'_>) -> Option<&Namespace> {
+    pub(crate) fn namespace(&self, scope: Scope<'_>) -> Option<&Namespace> {
         self.partition(scope.partition)?.namespaces.get(scope.namespace).map(|namespace| &**namespace)
     }
 

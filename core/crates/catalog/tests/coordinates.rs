@@ -3,7 +3,7 @@
 use convoke_catalog::command::{Deregister, KvDelete, Register};
 use convoke_catalog::coordinate::{Coordinate, CoordinateUpdate};
 use convoke_catalog::model::{Node, Tenancy};
-use convoke_catalog::{Catalog, Command, Reply, Snapshot, Topic};
+use convoke_catalog::{Catalog, Command, Reply, Session, Snapshot, Topic};
 
 fn node(name: &str) -> Command {
     let node = Node { name: name.into(), address: "10.0.0.1".into(), ..Node::default() };
@@ -125,11 +125,13 @@ fn a_place_goes_with_its_node_and_wakes_who_waits() {
 fn what_older_versions_wrote_still_reads() {
     let old = catalog(&["a"], Vec::new());
     let bytes = postcard::to_allocvec(&old.export()).unwrap();
-    let (older, added) = bytes.split_at(bytes.len() - 2);
-    assert_eq!(added, [1, 0], "a mark, and no coordinates");
-    let read: Snapshot = postcard::from_bytes(older).unwrap();
-    assert_eq!(read, old.export());
-    assert!(Catalog::import(read).unwrap().view().node("default", "a").is_some());
+    let (older, added) = bytes.split_at(bytes.len() - 5);
+    assert_eq!(added, [1, 0, 1, 0, 0], "a mark, and no coordinates; a mark, and no sessions");
+    for older in [older, &bytes[..bytes.len() - 3]] {
+        let read: Snapshot = postcard::from_bytes(older).unwrap();
+        assert_eq!(read, old.export());
+        assert!(Catalog::import(read).unwrap().view().node("default", "a").is_some());
+    }
 
     // What is damaged inside is not taken for old.
     let new = catalog(&["a"], vec![update("a", "", at(0.1))]);
@@ -146,6 +148,9 @@ fn what_older_versions_wrote_still_reads() {
         (Command::QueryDelete { id: "x".into() }, 5),
         (Command::Txn(Vec::new()), 6),
         (Command::Coordinates(Vec::new()), 7),
+        (Command::SessionCreate(Session::default()), 9),
+        (Command::SessionEpoch, 11),
+        (Command::LockDelayOver { sessions: Vec::new() }, 13),
     ] {
         assert_eq!(postcard::to_allocvec(&command).unwrap()[0], tag, "{command:?}");
     }

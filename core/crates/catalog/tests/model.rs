@@ -4,11 +4,13 @@ mod naive;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use convoke_catalog::command::{Deregister, KvDelete, KvSet, Register};
+use convoke_catalog::command::{Deregister, KvDelete, KvLock, KvSet, Register};
 use convoke_catalog::coordinate::{Coordinate, CoordinateUpdate};
 use convoke_catalog::model::{Check, Node, Proxy, Service, Status, Str, Tenancy};
 use convoke_catalog::queries::{PreparedQuery, QueryService};
+use convoke_catalog::sessions::{Behavior, BoundCheck, Expire, Session};
 use convoke_catalog::{Catalog, Command, Reply, Scope, Snapshot, Topic, View, WatchTable};
 use naive::Naive;
 use proptest::collection::vec;
@@ -22,6 +24,7 @@ const SERVICES: &[&str] = &["web", "Web", "db"];
 const SERVICE_IDS: &[&str] = &["s1", "S1", "s2"];
 const CHECKS: &[&str] = &["serfHealth", "c1", "C1", "c2"];
 const TAGS: &[&[&str]] = &[&[], &["v1"], &["v1", "v2"], &["v2"]];
+const SESSIONS: &[&str] = &["u1", "U1", "u2", "u3-t"];
 const KEYS: &[&str] = &["a", "a/b", "a/b/c", "ab", "b"];
 
 fn word(words: &'static [&'static str]) -> impl Strategy<Value = Str> {
@@ -127,7 +130,43 @@ fn command() -> impl Strategy<Value = Command> {
         ),
         1 => word(&["id1", "id2"]).prop_map(|id| Command::QueryDelete { id }),
         3 => vec(place(), 0..4).prop_map(Command::Coordinates),
+        4 => session().prop_map(Command::SessionCreate),
+        1 => (tenancy(), word(SESSIONS)).prop_map(|(tenancy, id)| Command::SessionDestroy { tenancy, id }),
+        1 => Just(Command::SessionEpoch),
+        1 => (prop_oneof![Just(0), 1..10_u64], vec((tenancy(), word(SESSIONS)), 0..3))
+            .prop_map(|(epoch, sessions)| Command::SessionExpire(Expire { epoch, sessions })),
+        1 => vec((tenancy(), word(SESSIONS)), 0..3).prop_map(|sessions| Command::LockDelayOver { sessions }),
+        6 => (tenancy(), word(KEYS), word(&["", "1"]), word(SESSIONS), prop_oneof![3 => Just(true), 1 => Just(false)])
+            .prop_map(|(tenancy, key, value, session, acquire)| {
+                let value = value.as_bytes().into();
+                Command::KvLock(KvLock { tenancy, key, value, flags: 0, session, acquire })
+            }),
     ]
+}
+
+/// As they are: a session belongs to one namespace, so its id says which.
+fn session() -> impl Strategy<Value = Session> {
+    let bound = || vec(word(CHECKS), 0..2);
+    let (of_service, spaces) = (vec((word(CHECKS), word(&["", "default", "team"])), 0..2), select(&["", "2s"][..]));
+    (word(SESSIONS), word(NODES), (bound(), bound(), of_service), any::<bool>(), spaces, any::<bool>()).prop_map(
+        |(id, node, (node_checks, checks, of_service), delete, ttl, delay)| Session {
+            tenancy: home(&id),
+            id,
+            node,
+            node_checks,
+            checks,
+            service_checks: of_service.into_iter().map(|(id, namespace)| BoundCheck { id, namespace }).collect(),
+            behavior: if delete { Behavior::Delete } else { Behavior::Release },
+            ttl: Duration::from_secs(if ttl.is_empty() { 0 } else { 2 }),
+            ttl_text: ttl.into(),
+            lock_delay: Duration::from_secs(u64::from(delay)),
+            ..Session::default()
+        },
+    )
+}
+
+fn home(id: &Str) -> Tenancy {
+    Tenancy { namespace: if id.ends_with('t') { "team" } else { "default" }.into(), ..Tenancy::default() }
 }
 
 fn place() -> impl Strategy<Value = CoordinateUpdate> {
@@ -155,12 +194,17 @@ fn topics() -> Vec<Topic> {
         topics.push(Topic::Services { tenancy: tenancy() });
         topics.push(Topic::ServiceRows { tenancy: tenancy() });
         topics.push(Topic::Checks { tenancy: tenancy() });
+        topics.push(Topic::Sessions { tenancy: tenancy() });
+        for id in SESSIONS {
+            topics.push(Topic::Session { tenancy: tenancy(), id: Str::from(*id) });
+        }
         for status in ["passing", "warning", "critical", "odd"] {
             topics.push(Topic::CheckState { tenancy: tenancy(), status: Status::from_text(status) });
         }
         for node in ["A", "b", "c", "absent"] {
             topics.push(Topic::NodeServices { tenancy: tenancy(), node: node.into() });
             topics.push(Topic::NodeChecks { tenancy: tenancy(), node: node.into() });
+            topics.push(Topic::NodeSessions { tenancy: tenancy(), node: node.into() });
         }
         for name in ["web", "DB", "absent"] {
             let name = || Str::from(name);
@@ -219,6 +263,9 @@ fn read(view: &View, topic: &Topic) -> Vec<String> {
         ),
         Topic::Checks { tenancy } => show(view.checks(tenancy.into())),
         Topic::CheckState { tenancy, status } => show(view.checks_in_state(tenancy.into(), status)),
+        Topic::Sessions { tenancy } => show(view.sessions(tenancy.into())),
+        Topic::NodeSessions { tenancy, node } => show(view.sessions_of(tenancy.into(), node)),
+        Topic::Session { tenancy, id } => show(view.session(tenancy.into(), id)),
         Topic::Kv { tenancy, key } => show(view.kv(tenancy.into(), key)),
         Topic::KvPrefix { tenancy, prefix } => show(view.kv_range(tenancy.into(), prefix)),
     }
@@ -234,6 +281,7 @@ fn is_table(topic: &Topic) -> bool {
             | Topic::Services { .. }
             | Topic::ServiceRows { .. }
             | Topic::Checks { .. }
+            | Topic::Sessions { .. }
             | Topic::CheckState { .. }
             | Topic::Kv { .. }
             | Topic::KvPrefix { .. }

@@ -79,10 +79,7 @@ fn what_operations_answer() {
         (vec![kv("delete-cas", "a", "", 9), kv("delete-tree", "b", "", 0), kv("delete", "none", "", 0)], ""),
         (vec![kv("get-tree", "", "", 0)], "zz=@5"),
         (vec![kv("set", "", "x", 0), kv("delete", "", "", 0)], "0! Must provide key; 1! Must provide key"),
-        (
-            vec![kv("bogus", "a", "", 0), kv("lock", "a", "", 0)],
-            "0! unknown KV verb \"bogus\"; 1! failed to lock key \"a\": this build of Convoke has no sessions yet",
-        ),
+        (vec![kv("bogus", "a", "", 0), kv("lock", "a", "", 0)], "0! unknown KV verb \"bogus\"; 1! missing session"),
         (
             vec![node("set", "n", "1.2.3.4", 0), service("set", "n", "s", 5, 0), check("set", "n", "c", "s", 0)],
             "n 1.2.3.4@16; s:5@16; c of web@16",

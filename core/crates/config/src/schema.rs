@@ -281,7 +281,7 @@ pub(crate) static ROOT: &[Key] = &[
     works("retry_max", Int),
     works("retry_max_wan", Int),
     idle("rpc", Block(&[idle("enable_streaming", Bool)])),
-    idle("session_ttl_min", Duration),
+    works("session_ttl_min", Duration),
     moved("start_join", List, "retry_join"),
     moved("start_join_wan", List, "retry_join_wan"),
     idle("use_streaming_backend", Bool),

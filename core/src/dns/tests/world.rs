@@ -44,7 +44,8 @@ pub(super) fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<Str, Str> {
 impl World {
     /// One server, `n1` at 127.0.0.1.
     pub(super) fn new() -> Self {
-        let mut world = Self { catalog: Catalog::default(), index: 0, config: Config::default() };
+        let mut world =
+            Self { catalog: Catalog::default(), index: 0, config: Config { server: true, ..Config::default() } };
         let meta = Some(pairs(&[("consul-network-segment", "")]));
         world.node(Node { name: "n1".into(), address: "127.0.0.1".into(), meta, ..Node::default() });
         world.service("n1", service("consul", 8300));
@@ -112,6 +113,7 @@ impl World {
         match answer(&self.view(), &self.settings(), &packet, transport, seed, NOW, &mut out) {
             Outcome::Reply(len) => out.truncate(len),
             Outcome::Drop => return None,
+            Outcome::Elsewhere => panic!("a server has tables"),
             Outcome::Recurse(_) => panic!("{text} needs upstream servers"),
         }
         Some(out)

@@ -31,6 +31,7 @@ mod net;
 mod pool;
 mod reload;
 mod servers;
+mod sessions;
 
 pub(super) const S: fn(u64) -> Duration = Duration::from_secs;
 
@@ -67,6 +68,7 @@ pub(super) struct Disk {
     files: BTreeMap<String, Vec<u8>>,
     snapshot: Option<Vec<u8>>,
     log: Option<Vec<u8>>,
+    peers: Option<Vec<u8>>,
 }
 
 impl Disk {
@@ -82,6 +84,7 @@ impl Disk {
             Change::Compact { snapshot, log } => {
                 if let Some(snapshot) = snapshot {
                     self.snapshot = Some(snapshot.clone());
+                    self.peers = None;
                 }
                 self.log = Some(log.clone());
             }
@@ -90,7 +93,8 @@ impl Disk {
 
     pub(super) fn recovered(&self) -> Recovered {
         let files = self.files.iter().map(|(path, content)| (path.clone(), content.clone())).collect();
-        Recovered { files, snapshot: self.snapshot.clone(), log: self.log.clone() }
+        let Self { snapshot, log, peers, .. } = self.clone();
+        Recovered { files, snapshot, log, peers }
     }
 }
 

@@ -129,6 +129,11 @@ impl Net {
         self.hosts[host].disk = world.disk;
     }
 
+    /// Puts `raft/peers.json` on the disk of a host that is off; it is gone when it was read.
+    pub(super) fn force(&mut self, host: usize, peers: &str) {
+        self.hosts[host].disk.peers = Some(peers.as_bytes().to_vec());
+    }
+
     /// Loses the disk of a host that is off.
     pub(super) fn wipe(&mut self, host: usize) {
         self.hosts[host].disk = Disk::default();

@@ -205,3 +205,41 @@ fn two_servers_of_three_do_not_begin() {
     net.until("a leader", S(20), |net| leader(net, &[0, 1, 2]).is_some());
     is_true(put(&mut net, 2, "k"));
 }
+
+#[test]
+fn a_cluster_that_lost_its_majority_for_good_goes_on_by_hand() {
+    let mut net = three();
+    is_true(put(&mut net, 0, "kept"));
+    for host in 0..3 {
+        net.kill(host);
+    }
+    let id = "00000000-0000-0000-0000-000000000001";
+    net.force(1, &format!(r#"[{{"id": "{id}", "address": "10.0.0.2:8300"}}]"#));
+    net.start(1);
+    net.until("it to lead alone", S(5), |net| leader(net, &[1]) == Some(1));
+    assert!(has(&mut net, 1, "kept"));
+    is_true(put(&mut net, 1, "new"));
+    // What it said is on disk now, and the file is needed no more.
+    net.kill(1);
+    net.start(1);
+    net.until("it to lead again", S(5), |net| leader(net, &[1]) == Some(1));
+    assert!(has(&mut net, 1, "kept") && has(&mut net, 1, "new"));
+    // Nonsense refuses the start, with what to do.
+    let mut recovered = Recovered { peers: Some(b"[]".to_vec()), ..Recovered::default() };
+    for text in ["[]", "{", r#"[{"id": "x", "address": "nowhere"}]"#] {
+        recovered.peers = Some(text.as_bytes().to_vec());
+        let Err(error) = Node::new(boot(server(), recovered.clone())) else { panic!("it started with {text}") };
+        assert!(error.to_string().contains("peers.json"), "{error}");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_changes_and_says_so_until_there_is_space() {
+    let mut world = World::new(server());
+    world.event(Event::DiskFull(true));
+    let (status, text) = world.propose(kv("k"));
+    assert_eq!(status, 500);
+    assert!(text.contains("full"), "{text}");
+    world.event(Event::DiskFull(false));
+    assert_eq!(world.propose(kv("k")).0, 200);
+}

@@ -171,7 +171,7 @@ fn where_and_how_to_ask() {
         let agent = Agent::default();
         let words: Vec<&str> = ["info"].iter().chain(words).copied().collect();
         let ran = play(&agent, env, "", &words);
-        let asked = agent.asked.borrow().first().cloned();
+        let asked = agent.asked.lock().unwrap().first().cloned();
         asked.ok_or(ran.err)
     };
     let tcp =

@@ -24,6 +24,8 @@ pub(crate) fn own(call: &Call<'_>) -> Answer {
     json.key("NodeID").text(&agent.identity.node_id);
     json.key("Revision").text(&agent.identity.revision);
     json.key("Server").bool(config.server);
+    // Patroni reads it here, in nanoseconds, to learn which TTL it may ask for; newer versions of Consul dropped it.
+    json.key("SessionTTLMin").u64(u64::try_from(config.session_ttl_min.as_nanos()).unwrap_or(u64::MAX));
     json.key("Version").text(&agent.identity.version);
     json.close_object();
     json.key("DebugConfig").config(config, agent);

@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use convoke_catalog::Session;
 use convoke_catalog::group::Instance;
 use convoke_catalog::model::{Check, CheckSpec, KvEntry, Node, Proxy, Service, Str, TaggedAddress};
 use convoke_config::duration;
@@ -341,6 +342,38 @@ impl Json {
         self.namespace(show);
         self.key("CreateIndex").u64(entry.indexes.create);
         self.key("ModifyIndex").u64(entry.indexes.modify);
+        self.close_object();
+    }
+
+    /// A session.
+    pub fn session(&mut self, session: &Session, show: Show<'_>) {
+        self.open_object();
+        self.key("ID").text(&session.id);
+        self.key("Name").text(&session.name);
+        self.key("Node").text(&session.node);
+        self.key("LockDelay").u64(u64::try_from(session.lock_delay.as_nanos()).unwrap_or(u64::MAX));
+        self.key("Behavior").text(session.behavior.as_str());
+        self.key("TTL").text(&session.ttl_text);
+        self.key("NodeChecks").texts(&session.node_checks);
+        self.key("ServiceChecks");
+        if session.service_checks.is_empty() {
+            self.null();
+        } else {
+            self.open_array();
+            for check in &session.service_checks {
+                self.item().open_object();
+                self.key("ID").text(&check.id);
+                self.key("Namespace").text(&check.namespace);
+                self.close_object();
+            }
+            self.close_array();
+        }
+        self.namespace(show);
+        if !session.checks.is_empty() {
+            self.key("Checks").texts(&session.checks);
+        }
+        self.key("CreateIndex").u64(session.indexes.create);
+        self.key("ModifyIndex").u64(session.indexes.modify);
         self.close_object();
     }
 

@@ -97,7 +97,14 @@ impl World {
     ) -> Outcome {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let view = self.catalog.view();
-        let ctx = Context { view: &view, agent: &self.agent, now_unix: Duration::from_secs(1), seed: 7 };
+        let ctx = Context {
+            view: &view,
+            agent: &self.agent,
+            now_unix: Duration::from_secs(1),
+            confirmed: self.agent.leader.is_some(),
+            contact_millis: 0,
+            seed: 7,
+        };
         handle(&ctx, &Request { method, path, query, headers: &headers, body, remote: self.remote }, last)
     }
 

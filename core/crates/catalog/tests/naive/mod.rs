@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use convoke_catalog::command::{Deregister, KvDelete, KvSet, Register};
+use convoke_catalog::command::{Deregister, KvDelete, KvLock, KvSet, Register};
 use convoke_catalog::coordinate::{CoordinateUpdate, NodeCoordinate};
 use convoke_catalog::model::{Check, Indexes, KvEntry, Node, Service, Status, Str, Tenancy};
 use convoke_catalog::queries::PreparedQuery;
+use convoke_catalog::sessions::{Behavior, Expire, Session};
 use convoke_catalog::{Command, Reply, View};
 
 /// Namespace, folded node name, folded id.
@@ -21,6 +22,11 @@ pub(crate) struct Naive {
     queries: BTreeMap<String, PreparedQuery>,
     /// By folded node name and segment.
     coordinates: BTreeMap<(String, String), NodeCoordinate>,
+    /// By folded id.
+    sessions: BTreeMap<String, Session>,
+    /// (namespace, key, session that is gone).
+    delays: Vec<(String, String, String)>,
+    epoch: u64,
 }
 
 fn fold(name: &str) -> String {
@@ -40,8 +46,35 @@ fn indexes(old: Option<Indexes>, index: u64) -> Indexes {
     Indexes { create: old.map_or(index, |old| old.create), modify: index }
 }
 
+/// What a session stands on: namespace and id of checks.
+fn standing(session: &Session) -> Vec<(String, &Str)> {
+    let own = || space(&session.tenancy);
+    let mut checks: Vec<_> = session.node_checks.iter().map(|id| ("default".to_string(), id)).collect();
+    checks.extend(session.service_checks.iter().map(|check| match &*check.namespace {
+        "" => (own(), &check.id),
+        namespace => (namespace.to_string(), &check.id),
+    }));
+    checks.extend(session.checks.iter().map(|id| (own(), id)));
+    checks
+}
+
 impl Naive {
     pub(crate) fn apply(&mut self, index: u64, command: Command) -> Reply {
+        let reply = self.change(index, command);
+        let fallen = |session: &&Session| {
+            let of_node = fold(&session.node);
+            let stands = |(space, id): (String, &Str)| {
+                let check = self.checks.get(&(space, of_node.clone(), fold(id)));
+                check.is_some_and(|check| check.status != Status::Critical)
+            };
+            !self.nodes.contains_key(&of_node) || !standing(session).into_iter().all(stands)
+        };
+        let doomed: Vec<String> = self.sessions.values().filter(fallen).map(|session| fold(&session.id)).collect();
+        doomed.iter().for_each(|id| self.end(index, id));
+        reply
+    }
+
+    fn change(&mut self, index: u64, command: Command) -> Reply {
         match command {
             Command::Register(register) => {
                 let mut copy = self.clone();
@@ -65,6 +98,33 @@ impl Naive {
                 None => Reply::Refused(format!("Cannot modify non-existent prepared query: '{id}'")),
             },
             Command::Coordinates(updates) => self.place(index, updates),
+            Command::KvLock(lock) => self.lock(index, lock),
+            Command::SessionCreate(session) => self.create(index, session),
+            Command::SessionDestroy { tenancy, id } => {
+                if self.named(&tenancy, &id).is_some() {
+                    self.end(index, &fold(&id));
+                }
+                Reply::Done
+            }
+            Command::SessionEpoch => {
+                self.epoch = index;
+                Reply::Done
+            }
+            Command::SessionExpire(Expire { epoch, .. }) if epoch != self.epoch => Reply::Bool(false),
+            Command::SessionExpire(Expire { sessions, .. }) => {
+                for (tenancy, id) in sessions {
+                    if self.named(&tenancy, &id).is_some_and(|session| !session.ttl.is_zero()) {
+                        self.end(index, &fold(&id));
+                    }
+                }
+                Reply::Done
+            }
+            Command::LockDelayOver { sessions } => {
+                self.delays.retain(|(space_of, _, gone)| {
+                    !sessions.iter().any(|(tenancy, id)| space(tenancy) == *space_of && fold(id) == *gone)
+                });
+                Reply::Done
+            }
             Command::Txn(_) => unreachable!("transactions have tests of their own"),
         }
     }
@@ -213,11 +273,12 @@ impl Naive {
         if set.cas.is_some_and(|cas| cas != old.as_ref().map_or(0, |old| old.indexes.modify)) {
             return Reply::Bool(false);
         }
-        if old.as_ref().is_some_and(|old| old.value == set.value && old.flags == set.flags) {
+        if old.as_ref().is_some_and(|old| (&old.value, old.flags, old.lock_index) == (&set.value, set.flags, 0)) {
             return done;
         }
+        let session = old.as_ref().and_then(|old| old.session.clone());
         let indexes = indexes(old.map(|old| old.indexes), index);
-        let entry = KvEntry { key: set.key, value: set.value, flags: set.flags, indexes, ..KvEntry::default() };
+        let entry = KvEntry { key: set.key, value: set.value, flags: set.flags, lock_index: 0, session, indexes };
         self.kv.insert(at, entry);
         done
     }
@@ -240,6 +301,80 @@ impl Naive {
             return Reply::Bool(false);
         }
         self.kv.remove(&at);
+        Reply::Bool(true)
+    }
+
+    fn named(&self, tenancy: &Tenancy, id: &str) -> Option<&Session> {
+        self.sessions.get(&fold(id)).filter(|session| *session.tenancy.namespace == *space(tenancy))
+    }
+
+    fn create(&mut self, index: u64, mut session: Session) -> Reply {
+        let node = fold(&session.node);
+        let Some(row) = self.nodes.get(&node) else { return Reply::Refused("Missing node registration".into()) };
+        if self.sessions.contains_key(&fold(&session.id)) {
+            return Reply::Refused(format!("session '{}' exists already", session.id));
+        }
+        session.node = row.name.clone();
+        session.tenancy = stored(&space(&session.tenancy));
+        session.indexes = Indexes { create: index, modify: index };
+        for (space, id) in standing(&session) {
+            match self.checks.get(&(space, node.clone(), fold(id))) {
+                None => return Reply::Refused(format!("Missing check '{id}' registration")),
+                Some(check) if check.status == Status::Critical => {
+                    return Reply::Refused(format!("Check '{id}' is in critical state"));
+                }
+                Some(_) => {}
+            }
+        }
+        self.sessions.insert(fold(&session.id), session);
+        Reply::Done
+    }
+
+    fn end(&mut self, index: u64, id: &str) {
+        let Some(session) = self.sessions.remove(id) else { return };
+        let space = space(&session.tenancy);
+        let keys = self.kv.iter().filter(|(_, entry)| entry.session.as_deref().map(fold) == Some(id.into()));
+        let keys: Vec<_> = keys.map(|(at, _)| at.clone()).collect();
+        for at in keys {
+            if !session.lock_delay.is_zero() {
+                self.delays.push((space.clone(), at.1.clone(), id.to_string()));
+            }
+            if session.behavior == Behavior::Delete {
+                self.kv.remove(&at);
+            } else if let Some(entry) = self.kv.get_mut(&at) {
+                entry.session = None;
+                entry.indexes.modify = index;
+            }
+        }
+    }
+
+    fn lock(&mut self, index: u64, lock: KvLock) -> Reply {
+        let space = space(&lock.tenancy);
+        let at = (space.clone(), lock.key.to_string());
+        let old = self.kv.get(&at).cloned();
+        let holder = old.as_ref().and_then(|old| old.session.as_deref()).map(fold);
+        let mine = holder == Some(fold(&lock.session));
+        let mut entry = old.clone().unwrap_or_default();
+        if lock.acquire {
+            let Some(session) = self.named(&lock.tenancy, &lock.session) else {
+                return Reply::Refused(format!("invalid session {:?}", lock.session));
+            };
+            let waits = self.delays.iter().any(|(of, key, _)| *of == space && **key == *lock.key);
+            if !mine && (holder.is_some() || waits) {
+                return Reply::Bool(false);
+            }
+            entry.lock_index += u64::from(!mine);
+            entry.session = Some(session.id.clone());
+        } else if mine {
+            entry.session = None;
+        } else {
+            return Reply::Bool(false);
+        }
+        (entry.key, entry.value, entry.flags) = (lock.key, lock.value, lock.flags);
+        if old.as_ref() != Some(&entry) {
+            entry.indexes = indexes(old.map(|old| old.indexes), index);
+            self.kv.insert(at, entry);
+        }
         Reply::Bool(true)
     }
 
@@ -294,6 +429,26 @@ impl Naive {
 
     fn compare_space(&self, view: &View, space: &str) {
         let scope = ("default", space).into();
+        let here = |session: &&Session| *session.tenancy.namespace == *space;
+        let sessions: Vec<&Session> = view.sessions(scope).map(|session| &**session).collect();
+        assert_eq!(sessions, self.sessions.values().filter(here).collect::<Vec<_>>());
+        for node in self.nodes.keys() {
+            let found: Vec<&Session> = view.sessions_of(scope, node).map(|session| &**session).collect();
+            let of_node = |session: &&Session| fold(&session.node) == *node;
+            assert_eq!(found, self.sessions.values().filter(here).filter(of_node).collect::<Vec<_>>());
+        }
+        let keys: Vec<&KvEntry> = view.kv_range(scope, "").map(|entry| &**entry).collect();
+        assert_eq!(keys, self.kv.iter().filter(|((of, _), _)| of == space).map(|(_, e)| e).collect::<Vec<_>>());
+        for entry in keys {
+            // A lock without its session would never be let go.
+            let held = entry.session.as_deref().map(|id| view.session(scope, id));
+            assert!(held.is_none_or(|session| session.is_some()), "{entry:?}");
+        }
+        let delays: std::collections::BTreeSet<String> =
+            self.delays.iter().filter(|(of, ..)| of == space).map(|(.., id)| id.clone()).collect();
+        let found = view.lock_delays().filter(|(tenancy, ..)| *tenancy.namespace == *space);
+        assert_eq!(found.map(|(_, id, _)| id.to_string()).collect::<std::collections::BTreeSet<_>>(), delays);
+
         let checks: Vec<&Check> = view.checks(scope).map(|check| &**check).collect();
         let of_space = |key: &Key| key.0 == space;
         assert_eq!(checks, self.checks.iter().filter(|(key, _)| of_space(key)).map(|(_, c)| c).collect::<Vec<_>>());
