@@ -232,7 +232,7 @@ impl Agent {
     fn start(start: Start, disk: &mut Disk) -> Result<(Self, Kv), StartError> {
         let Start { id, config, seed, planted, .. } = start;
         let log = (!disk.log.is_empty()).then(|| disk.log.clone());
-        let stored = store::Recovered { files: Vec::new(), snapshot: disk.snapshot.clone(), log };
+        let stored = store::Recovered { snapshot: disk.snapshot.clone(), log, ..store::Recovered::default() };
         let agent = |error: String| StartError::Agent(error);
         let recovered = recovery::recover(&stored).map_err(|error| agent(error.to_string()))?;
         disk.mirror = Mirror::of(&recovered.raft);
