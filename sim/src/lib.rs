@@ -10,6 +10,8 @@
 //! * [`node`]: a place where members live. `clock`: its time. [`network`]: who reaches whom, and how well.
 //! * `faults`: crashes, pauses, starvation, churn. `stream`: dialling and answering. `pool`: packets under way.
 //!
+//! * [`consensus`]: another world, of servers with disks and clients. [`chaos`]: no world, but real processes.
+//!
 //! What is made of it:
 //!
 //! * [`referee`]: watches a world while time passes. [`invariant`]: what always holds, one a file.
@@ -20,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod agenda;
+pub mod chaos;
 mod clock;
 pub mod consensus;
 mod digest;

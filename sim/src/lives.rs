@@ -10,7 +10,7 @@ use convoke_sim::consensus::bug::Planted;
 use convoke_sim::consensus::faults::{KINDS, Tally};
 use convoke_sim::consensus::invariant::Violation;
 use convoke_sim::consensus::swarm::{Lived, Options, live};
-use convoke_sim::{Setup, scenario};
+use convoke_sim::{Setup, chaos, scenario};
 
 use crate::show;
 
@@ -19,7 +19,7 @@ fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg 
 }
 
 /// The subcommands.
-pub(crate) fn commands() -> [Command; 2] {
+pub(crate) fn commands() -> [Command; 3] {
     let threads = || number("threads", "2", "Seeds at a time; each life is in one thread");
     [
         Command::new("swarm")
@@ -44,6 +44,23 @@ pub(crate) fn commands() -> [Command; 2] {
             .arg(threads())
             .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("Only says which there are"))
             .arg(Arg::new("only").long("only").help("Only this one")),
+        Command::new("chaos")
+            .about("Real servers on loopback are killed, stopped and started while clients use them; judges what these saw")
+            .arg(
+                Arg::new("binary")
+                    .long("binary")
+                    .required(true)
+                    .value_parser(value_parser!(std::path::PathBuf))
+                    .help("The agent"),
+            )
+            .arg(number("seconds", "60", "How long clients work"))
+            .arg(number("seed", "1", "Of what is done, and when; a run cannot be repeated exactly"))
+            .arg(
+                Arg::new("out")
+                    .long("out")
+                    .value_parser(value_parser!(std::path::PathBuf))
+                    .help("Where the history is written; default: only if something is wrong, to a temporary file"),
+            ),
     ]
 }
 
@@ -266,4 +283,40 @@ pub(crate) fn bugs(args: &ArgMatches) -> bool {
     }
     say!("{found} of {} found", wanted.len());
     found == wanted.len() || only.is_none() && found >= 30
+}
+
+/// Real processes.
+pub(crate) fn chaos(args: &ArgMatches) -> bool {
+    let path = |name: &str| args.get_one::<std::path::PathBuf>(name).cloned();
+    let options = chaos::Options {
+        binary: path("binary").unwrap_or_default(),
+        seconds: get(args, "seconds"),
+        seed: get(args, "seed"),
+        out: path("out"),
+    };
+    match chaos::run(&options) {
+        Ok(report) => {
+            say!(
+                "fine: {} operations answered, {} of unknown outcome, {} keys, {} steps to judge them",
+                report.checked.answered,
+                report.checked.unknown,
+                report.checked.keys,
+                report.checked.steps
+            );
+            say!(
+                "{} of locks, {} registrations, {} errors; {} servers killed alone, {} stopped, {} times all killed at once",
+                report.locks,
+                report.registrations,
+                report.errors,
+                report.kills,
+                report.stops,
+                report.kills_of_all
+            );
+            true
+        }
+        Err(failure) => {
+            say!("BROKEN: {failure}");
+            false
+        }
+    }
 }

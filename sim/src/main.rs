@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         "split" => split(args),
         "swarm" => lives::swarm(args),
         "bugs" => lives::bugs(args),
+        "chaos" => lives::chaos(args),
         _ => speed(args),
     };
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -60,6 +60,26 @@ pub enum Bug {
     WildClocks,
 }
 
+impl Bug {
+    /// It can be put into the plain driver and its codec only.
+    #[must_use]
+    pub const fn is_of_plain_driver(self) -> bool {
+        matches!(
+            self,
+            Self::ReportedTooFar
+                | Self::ChecksumIgnored
+                | Self::RotIsTorn
+                | Self::TornEndKept
+                | Self::LastRecordDropped
+                | Self::OverwrittenComesBack
+                | Self::VoteNotWritten
+                | Self::LogBeforeSnapshot
+                | Self::VoteNotInNewLog
+                | Self::CommitBeforeSnapshot
+        )
+    }
+}
+
 /// All of them.
 pub const BUGS: &[Bug] = &[
     Bug::DiskLies,

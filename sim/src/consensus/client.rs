@@ -254,6 +254,6 @@ fn wish(op: Op) -> Wish {
         Op::Write(value) => Wish::Write { value: name(value) },
         Op::Cas(from, to) => Wish::Cas { from: name(from), to: name(to) },
         Op::Acquire(owner, value) => Wish::Acquire { owner: owner.to_string(), value: name(value) },
-        Op::Release(owner) => Wish::Release { owner: owner.to_string() },
+        Op::Release(owner) => Wish::Release { owner: owner.to_string(), value: None },
     }
 }

@@ -176,6 +176,13 @@ impl Disk {
         (self.batch > 0).then(|| self.ready.max(self.stalled_until))
     }
 
+    /// An entry is on it, or under way to it.
+    #[must_use]
+    pub fn has_seen(&self, position: Position) -> bool {
+        let under_way = self.queue.iter().any(|job| job.persist.entries.iter().any(|e| e.position() == position));
+        under_way || self.mirror.holds(position)
+    }
+
     /// Writes that are not durable.
     #[must_use]
     pub fn under_way(&self) -> usize {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use convoke_kit::Rng;
 use convoke_raft::{Change, NodeId};
 
-use super::codec;
 use super::server::Ask;
 use super::slot::Life;
 use super::world::World;
@@ -370,7 +369,7 @@ impl World {
         let tear = self.tear();
         self.crash(at, tear);
         let slot = &mut self.slots[at];
-        let upto = codec::provable(&slot.disk.log);
+        let upto = slot.provable();
         if slot.disk.rot(&mut self.rng, upto) {
             slot.rotten = true;
         }

@@ -4,7 +4,7 @@
 //! The world:
 //!
 //! * [`world`]: time passes. `queue`: what is next. [`slot`]: a place with a disk and a clock. [`faults`]: what goes wrong.
-//! * [`server`]: the machine with its state machine. [`disk`], [`codec`]: its bytes. [`kv`]: its state. [`client`]: who uses it.
+//! * [`server`]: a driver of the machine (`engine`: that of the agent, and a plain one) with its state machine. [`disk`], [`codec`]: its bytes. [`kv`]: its state. [`client`]: who uses it.
 //!
 //! What is made of it:
 //!
@@ -16,6 +16,7 @@ pub mod checker;
 pub mod client;
 pub mod codec;
 pub mod disk;
+mod engine;
 pub mod faults;
 pub mod invariant;
 pub mod kv;

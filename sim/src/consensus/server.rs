@@ -1,18 +1,19 @@
-//! A server: the machine, the state machine beside it, and the codec in front of the disk. What the node shell does in the
-//! agent, and no decision of the protocol.
+//! A server: a driver of the machine, and the state machine beside it. What the node shell does in the agent, and no decision of
+//! the protocol.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use convoke_kit::{Machine as _, Out, Time};
+use convoke_kit::Time;
 use convoke_raft::{
-    Action, Boot, Change, Command, Config, Entry, Event, Membership, Message, NodeId, Payload, Persist, Position,
-    Proposal, Raft, ReadMode, RecoverError, Refusal, Role, Ticket,
+    Change, Command, Config, Entry, Event, Membership, Message, NodeId, Persist, Position, Proposal, Raft, ReadMode,
+    RecoverError, Refusal, Role, Ticket,
 };
 
 use super::bug::{Bug, Planted};
-use super::codec::{self, Damage, Step, Writer};
-use super::disk::{Disk, Mirror};
+use super::codec::{Damage, Step};
+use super::disk::Disk;
+use super::engine::{Did, Engine, Start};
 use super::kv::{Cell, Kv, Op, Told};
 
 /// What somebody asks of a server.
@@ -149,6 +150,9 @@ pub enum StartError {
     /// What they say is not whole.
     #[error(transparent)]
     Recover(#[from] RecoverError),
+    /// The agent's recovery says so.
+    #[error("{0}")]
+    Agent(String),
     /// The snapshot is none of this state machine.
     #[error("the snapshot does not decode")]
     State,
@@ -157,21 +161,19 @@ pub enum StartError {
 /// A server that runs.
 #[derive(Debug)]
 pub struct Server {
-    raft: Raft,
+    engine: Engine,
     kv: Kv,
-    writer: Writer,
     waiting: BTreeMap<u64, Request>,
     watches: Vec<Request>,
-    numbers: VecDeque<(u64, u64)>,
     bug: Option<Bug>,
-    out: Out<Action>,
+    did: Vec<Did>,
 }
 
 /// Who waits at most.
 const WATCHES: usize = 64;
 
 impl Server {
-    /// From what the disk holds; cuts a torn end off.
+    /// From what the disk holds; with the driver of the agent, or a plain one.
     ///
     /// # Errors
     ///
@@ -182,52 +184,21 @@ impl Server {
         config: Config,
         seed: u64,
         planted: Option<Planted>,
+        agent: bool,
     ) -> Result<Self, StartError> {
         let bug = match planted {
             Some(Planted::Bug(bug)) => Some(bug),
             _ => None,
         };
-        let read = codec::read(&disk.log, disk.snapshot.as_deref(), bug)?;
-        let kv = match &read.recovered.snapshot {
-            None => Kv::default(),
-            Some(snapshot) => {
-                let mut kv = Kv::import(snapshot.data.as_slice()).ok_or(StartError::State)?;
-                kv.applied = snapshot.meta.position.index;
-                kv
-            }
-        };
-        let mut mirror = Mirror::of(&read.recovered);
-        let end = read.recovered.entries.last().map(|entry| entry.position());
-        let hard = read.recovered.hard_state;
-        let flaw = planted.and_then(Planted::flaw);
-        let raft = Raft::new(Boot { id, recovered: read.recovered, config, seed, flaw })?;
-        disk.log.truncate(read.valid);
-        let mut writer = read.writer;
-        // A crash between a new snapshot and its log leaves the old log, which the machine does not use. What is appended now
-        // would not follow what stands there.
-        if end.is_some_and(|end| end != raft.last()) {
-            let kept =
-                (raft.first_index()..=raft.last().index).filter_map(|index| raft.entry(index).cloned()).collect();
-            disk.log = writer.anew(hard, kept);
-            mirror.cut(raft.first_index(), raft.last().index);
-        }
-        disk.mirror = mirror;
-        Ok(Self {
-            raft,
-            kv,
-            writer,
-            waiting: BTreeMap::new(),
-            watches: Vec::new(),
-            numbers: VecDeque::new(),
-            bug,
-            out: Out::new(),
-        })
+        let (engine, mut kv) = Engine::start(Start { id, config, seed, planted, bug }, disk, agent)?;
+        kv.applied = disk.mirror.snapshot.index;
+        Ok(Self { engine, kv, waiting: BTreeMap::new(), watches: Vec::new(), bug, did: Vec::new() })
     }
 
     /// The machine.
     #[must_use]
     pub const fn raft(&self) -> &Raft {
-        &self.raft
+        self.engine.raft()
     }
 
     /// The state.
@@ -239,7 +210,7 @@ impl Server {
     /// When it wants to be woken, by its own clock.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.raft.poll_timeout().map(|deadline| deadline.at)
+        self.engine.deadline()
     }
 
     /// Who waits for a change that is there.
@@ -254,7 +225,7 @@ impl Server {
 
     /// Its time has come.
     pub fn timeout(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        self.raft.handle_timeout(now, &mut self.out);
+        self.engine.timeout(now, &mut self.did);
         self.carry_out(now, effects);
     }
 
@@ -265,13 +236,8 @@ impl Server {
 
     /// The disk is done with all writes up to one.
     pub fn persisted(&mut self, now: Time, seq: u64, number: u64, effects: &mut Vec<Effect>) {
-        self.writer.durable(number);
-        let upto = match self.bug {
-            Some(Bug::ReportedTooFar) => self.numbers.back().map_or(seq, |(last, _)| *last),
-            _ => seq,
-        };
-        self.numbers.retain(|(of, _)| *of > seq);
-        self.handle(now, Event::Persisted { upto }, effects);
+        self.engine.persisted(now, seq, number, &mut self.did);
+        self.carry_out(now, effects);
     }
 
     /// A write failed.
@@ -307,7 +273,7 @@ impl Server {
                 let data = Kv::encode(*key, *op).into();
                 let command = Command { client: request.client.into(), serial: *serial, data };
                 if self.bug == Some(Bug::AnsweredEarly)
-                    && self.raft.role() == Role::Leader
+                    && self.raft().role() == Role::Leader
                     && matches!(op, Op::Write(_))
                 {
                     let reply = Reply::Told(Told { ok: true, seen: self.kv.get(*key) });
@@ -325,7 +291,7 @@ impl Server {
     }
 
     fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
-        self.raft.handle(now, event, &mut self.out);
+        self.engine.handle(now, event, &mut self.did);
         self.carry_out(now, effects);
     }
 
@@ -337,74 +303,55 @@ impl Server {
     }
 
     fn carry_out(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let mut actions = std::mem::take(&mut self.out);
+        let mut all = std::mem::take(&mut self.did);
         let mut wanted = None;
         let mut changed = false;
-        for action in actions.drain_actions() {
-            match action {
-                Action::Persist(persist) => {
-                    let raft = &self.raft;
-                    let log = |from: u64| {
-                        (from.max(raft.first_index())..=raft.last().index)
-                            .filter_map(|i| raft.entry(i).cloned())
-                            .collect()
-                    };
-                    let steps = self.writer.steps(&persist, log);
-                    let number = self.writer.number();
-                    self.numbers.push_back((persist.seq, number));
-                    effects.push(Effect::Write { steps, persist, number });
-                }
-                Action::Send { to, message } => effects.push(Effect::Send { to, message }),
-                Action::Apply(batch) => {
+        for did in all.drain(..) {
+            match did {
+                Did::Write { steps, persist, number } => effects.push(Effect::Write { steps, persist, number }),
+                Did::Send { to, message } => effects.push(Effect::Send { to, message }),
+                Did::Apply { entry, command, ticket } => {
                     changed = true;
-                    for committed in batch {
-                        let index = committed.entry.index;
-                        let told = match &committed.entry.payload {
-                            Payload::Command(command) => self.kv.apply(index, command, self.raft.id().0, self.bug),
-                            Payload::Noop | Payload::Membership(_) => {
-                                self.kv.pass(index);
-                                None
-                            }
-                        };
-                        effects.push(Effect::Applied { entry: committed.entry, hash: self.kv.hash() });
-                        let Some(ticket) = committed.ticket else { continue };
-                        let reply = |request: &Request, _: &Kv| match (told, &request.ask) {
-                            (Some((_, told)), _) => Reply::Told(told),
-                            (None, Ask::Command { .. }) => Reply::Unknown,
-                            (None, _) => Reply::Done,
-                        };
-                        self.answer(ticket, reply, effects);
-                    }
+                    let id = self.raft().id().0;
+                    let told = command.and_then(|command| self.kv.apply(entry.index, &command, id, self.bug));
+                    self.kv.pass(entry.index);
+                    effects.push(Effect::Applied { entry, hash: self.kv.hash() });
+                    let Some(ticket) = ticket else { continue };
+                    let reply = |request: &Request, _: &Kv| match (told, &request.ask) {
+                        (Some((_, told)), _) => Reply::Told(told),
+                        (None, Ask::Command { .. }) => Reply::Unknown,
+                        (None, _) => Reply::Done,
+                    };
+                    self.answer(ticket, reply, effects);
                 }
-                Action::Install(snapshot) => {
+                Did::Install { position, state } => {
                     changed = self.bug != Some(Bug::InstallWakesNobody);
                     // It is of this state machine: its digest was checked, and all servers are alike.
-                    let Some(mut kv) = Kv::import(snapshot.data.as_slice()) else { continue };
-                    kv.applied = snapshot.meta.position.index;
+                    let Some(mut kv) = state else { continue };
+                    kv.applied = position.index;
                     if self.bug == Some(Bug::InstallMerges) {
                         self.kv.merge(kv)
                     } else {
                         self.kv = kv
                     }
-                    effects.push(Effect::Installed { position: snapshot.meta.position, hash: self.kv.hash() });
+                    effects.push(Effect::Installed { position, hash: self.kv.hash() });
                 }
-                Action::Readable { ticket, .. } => {
+                Did::Readable(ticket) => {
                     let reply = |request: &Request, kv: &Kv| match request.ask {
                         Ask::Read { key, .. } => Reply::Cell { cell: kv.get(key), index: kv.applied },
                         _ => Reply::Unknown,
                     };
                     self.answer(ticket, reply, effects);
                 }
-                Action::Refused { ticket, refusal } => self.answer(ticket, |_, _| Reply::Refused(refusal), effects),
-                Action::Unknown { ticket } => self.answer(ticket, |_, _| Reply::Unknown, effects),
-                Action::Transferred { ticket } => self.answer(ticket, |_, _| Reply::Done, effects),
-                Action::TakeSnapshot { position } => wanted = Some(position.index),
-                Action::Halted { .. } => effects.push(Effect::Halted),
-                Action::Role { role, term, leader } => effects.push(Effect::Role { role, term, leader }),
-                Action::Members { .. } => {}
+                Did::Refused(ticket, refusal) => self.answer(ticket, |_, _| Reply::Refused(refusal), effects),
+                Did::Unknown(ticket) => self.answer(ticket, |_, _| Reply::Unknown, effects),
+                Did::Done(ticket) => self.answer(ticket, |_, _| Reply::Done, effects),
+                Did::TakeSnapshot(index) => wanted = Some(index),
+                Did::Halted => effects.push(Effect::Halted),
+                Did::Role { role, term, leader } => effects.push(Effect::Role { role, term, leader }),
             }
         }
-        self.out = actions;
+        self.did = all;
         if changed {
             self.wake(effects);
         }

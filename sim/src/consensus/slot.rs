@@ -59,6 +59,8 @@ pub struct Slot {
     pub id: NodeId,
     /// The server, if it runs.
     pub server: Option<Server>,
+    /// It is driven as in the agent, and not plainly.
+    pub agent: bool,
     /// Its disk.
     pub disk: Disk,
     /// Its clock.
@@ -99,6 +101,7 @@ impl Slot {
         Self {
             id,
             server: None,
+            agent: false,
             disk: Disk::default(),
             clock,
             config,
@@ -117,6 +120,12 @@ impl Slot {
             disk_at: u64::MAX,
             led: 0,
         }
+    }
+
+    /// Bytes of its log in which damage is noticed.
+    #[must_use]
+    pub fn provable(&self) -> usize {
+        if self.agent { super::engine::provable(&self.disk.log) } else { super::codec::provable(&self.disk.log) }
     }
 
     /// It leads, as far as it knows.

@@ -104,7 +104,9 @@ fn begin(options: &Options) -> (World, Plan) {
     };
     let wild = options.planted.is_some_and(|planted| planted.is(Bug::WildClocks));
     let drifting = wild || rng.one_in(2);
-    let spec = Spec { seed: options.seed, voters, spares, config, planted: options.planted, trace: options.trace };
+    let agent = rng.one_in(2);
+    let spec =
+        Spec { seed: options.seed, voters, spares, config, planted: options.planted, agent, trace: options.trace };
     let mut world = World::new(&spec);
     let (mut slowest, mut drifts) = (1000, 0);
     world.set_clocks(|rng| {

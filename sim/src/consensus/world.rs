@@ -122,6 +122,8 @@ pub struct Spec {
     pub config: Config,
     /// A bug to put back.
     pub planted: Option<Planted>,
+    /// Servers are driven as in the agent, and not plainly; a bug of the plain driver is put back into that one in any case.
+    pub agent: bool,
     /// Write what happens to stderr.
     pub trace: bool,
 }
@@ -162,6 +164,7 @@ impl World {
             let mut slot = Slot::new(NodeId(at as u128 + 1), spec.config.clone(), clock);
             slot.disk.latency = (Duration::from_micros(200), Duration::from_micros(600));
             slot.disk.bug = world.bug();
+            slot.agent = spec.agent && !world.bug().is_some_and(Bug::is_of_plain_driver);
             world.slots.push(slot);
         }
         (0..n).for_each(|at| world.restart(at));
@@ -614,7 +617,7 @@ impl World {
         slot.starts += 1;
         let seed = fold(self.seed ^ slot.starts << 32, at as u64 + 1);
         let before = slot.disk.mirror.clone();
-        let started = Server::start(slot.id, &mut slot.disk, slot.config.clone(), seed, self.planted);
+        let started = Server::start(slot.id, &mut slot.disk, slot.config.clone(), seed, self.planted, slot.agent);
         let (first, rotten) = (slot.starts == 1, slot.rotten);
         match started {
             Ok(_) if rotten => self.violate("rot is noticed", format!("s{at} starts from a disk that has rotted")),

@@ -34,6 +34,9 @@ pub enum Wish {
     Release {
         /// Who.
         owner: String,
+        /// What it holds from then on; `None`: as before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<String>,
     },
 }
 

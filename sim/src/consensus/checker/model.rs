@@ -17,7 +17,7 @@ enum Effect {
     Write(u32),
     Cas(u32, u32),
     Acquire(u32, Option<u32>),
-    Release(u32),
+    Release(u32, Option<u32>),
 }
 
 /// One operation.
@@ -48,8 +48,10 @@ impl Operation {
             Effect::Acquire(owner, value) if state.owner == 0 || state.owner == owner => {
                 (true, State { owner, value: value.unwrap_or(state.value) })
             }
-            Effect::Release(owner) if state.owner == owner => (true, State { owner: 0, ..state }),
-            Effect::Cas(..) | Effect::Acquire(..) | Effect::Release(_) => (false, state),
+            Effect::Release(owner, value) if state.owner == owner => {
+                (true, State { owner: 0, value: value.unwrap_or(state.value) })
+            }
+            Effect::Cas(..) | Effect::Acquire(..) | Effect::Release(..) => (false, state),
         }
     }
 
@@ -119,7 +121,10 @@ pub(super) fn compile(records: &[&Record]) -> Operations {
                 let owner = number(Some(owner));
                 Effect::Acquire(owner, value.as_ref().map(|value| number(Some(value))))
             }
-            Wish::Release { owner } => Effect::Release(number(Some(owner))),
+            Wish::Release { owner, value } => {
+                let owner = number(Some(owner));
+                Effect::Release(owner, value.as_ref().map(|value| number(Some(value))))
+            }
         };
         let seen = record.answer.as_ref().and_then(|answer| answer.seen.as_ref());
         let seen = seen.map(|seen| State { value: number(seen.value.as_ref()), owner: number(seen.owner.as_ref()) });
@@ -151,7 +156,7 @@ pub(super) fn compile(records: &[&Record]) -> Operations {
         Effect::Acquire(owner, value) => {
             mute || observed.contains(&owner) || value.is_some_and(|value| observed.contains(&value))
         }
-        Effect::Release(_) => true,
+        Effect::Release(..) => true,
     });
     Operations {
         known,

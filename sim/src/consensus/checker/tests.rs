@@ -90,7 +90,7 @@ fn locks_are_of_one() {
         answer: Some(Answer { at, ok, seen: None }),
     };
     let unlock = |client: u64, call, at, ok| Record {
-        wish: Wish::Release { owner: client.to_string() },
+        wish: Wish::Release { owner: client.to_string(), value: None },
         ..lock(client, call, at, ok)
     };
     assert!(passes(&[lock(1, 0, 1, true), lock(2, 2, 3, false), unlock(1, 4, 5, true), lock(2, 6, 7, true)]));
@@ -140,7 +140,7 @@ fn drawn(rng: &mut Rng) -> Vec<Record> {
             2 => Wish::Write { value: name(rng) },
             3 => Wish::Cas { from: if rng.one_in(2) { value.clone() } else { name(rng) }, to: name(rng) },
             4 => Wish::Acquire { owner: client.to_string(), value: rng.one_in(2).then(|| name(rng)).flatten() },
-            _ => Wish::Release { owner: client.to_string() },
+            _ => Wish::Release { owner: client.to_string(), value: rng.one_in(2).then(|| name(rng)).flatten() },
         };
         if happens {
             match &wish {
@@ -159,10 +159,11 @@ fn drawn(rng: &mut Rng) -> Vec<Record> {
                         value = new.clone().or(value);
                     }
                 }
-                Wish::Release { owner: who } => {
+                Wish::Release { owner: who, value: new } => {
                     ok = owner.as_ref() == Some(who);
                     if ok {
                         owner = None;
+                        value = new.clone().or(value);
                     }
                 }
             }

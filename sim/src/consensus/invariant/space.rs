@@ -1,5 +1,7 @@
 //! Who was told that its disk is full writes no entries, and a server halts only if its disk failed.
 
+use convoke_raft::Persist;
+
 use super::{Invariant, Scene, Seen};
 
 /// See the head of this file.
@@ -17,7 +19,10 @@ impl Invariant for SpaceIsKept {
 
     fn see(&mut self, scene: &Scene<'_>, seen: &Seen<'_>) -> Result<(), String> {
         match seen {
-            Seen::Wrote(at, persist) if scene.slots[*at].told_full && !persist.entries.is_empty() => {
+            // A log that is written anew holds what was there.
+            Seen::Wrote(at, persist)
+                if scene.slots[*at].told_full && !persist.entries.is_empty() && !is_old(scene, *at, persist) =>
+            {
                 Err(format!("{:?} writes entries to a disk that is full", scene.slots[*at].id))
             }
             Seen::Halted(at) if !scene.slots[*at].cursed => {
@@ -26,4 +31,8 @@ impl Invariant for SpaceIsKept {
             _ => Ok(()),
         }
     }
+}
+
+fn is_old(scene: &Scene<'_>, at: usize, persist: &Persist) -> bool {
+    persist.entries.last().is_some_and(|last| scene.slots[at].disk.has_seen(last.position()))
 }

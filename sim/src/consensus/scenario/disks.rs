@@ -4,7 +4,6 @@ use convoke_raft::{ReadMode, Refusal};
 
 use super::{MS, SECOND, Scenario, Setup, clients, cluster, end, ensure, leader, read, write};
 use crate::consensus::bug::Bug;
-use crate::consensus::codec;
 use crate::consensus::disk::Tear;
 use crate::consensus::invariant::Violation;
 use crate::consensus::kv::Op;
@@ -94,7 +93,7 @@ fn l10_rot(setup: &Setup) -> Result<u64, Violation> {
     world.run(3 * SECOND);
     let at = world.rng.index(3);
     world.crash(at, Tear::Nothing);
-    let upto = codec::provable(&world.slots[at].disk.log);
+    let upto = world.slots[at].provable();
     let mut rng = world.rng.fork();
     // In the log only: nothing was compacted yet.
     let turned = world.slots[at].disk.rot(&mut rng, upto);

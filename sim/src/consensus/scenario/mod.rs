@@ -74,7 +74,15 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 /// A cluster of so many, with a leader, that makes a snapshot every so many entries and keeps few behind it.
 pub(super) fn cluster(setup: &Setup, voters: usize, snapshot_threshold: u64) -> World {
     let config = Config { snapshot_threshold, trailing: 2, ..Config::default() };
-    let spec = Spec { seed: setup.seed, voters, spares: 0, config, planted: setup.planted, trace: setup.trace };
+    let spec = Spec {
+        seed: setup.seed,
+        voters,
+        spares: 0,
+        config,
+        planted: setup.planted,
+        agent: setup.seed % 2 == 0,
+        trace: setup.trace,
+    };
     let mut world = World::new(&spec);
     world.run_until(10 * SECOND, MS, |world| world.leader().is_some());
     world.run(SECOND / 2);
