@@ -330,9 +330,9 @@ impl Server {
                     let Some(mut kv) = state else { continue };
                     kv.applied = position.index;
                     if self.bug == Some(Bug::InstallMerges) {
-                        self.kv.merge(kv)
+                        self.kv.merge(kv);
                     } else {
-                        self.kv = kv
+                        self.kv = kv;
                     }
                     effects.push(Effect::Installed { position, hash: self.kv.hash() });
                 }

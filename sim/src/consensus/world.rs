@@ -307,7 +307,7 @@ impl World {
         if slot.clock.when(deadline) > self.now {
             return self.wind(at);
         }
-        self.with(at, 1, |server, now, effects| server.timeout(now, effects));
+        self.with(at, 1, Server::timeout);
     }
 
     /// Sets the timer of a server.
@@ -377,7 +377,7 @@ impl World {
                 self.wind_disk(at);
             }
             Effect::Send { to, message } => self.send(at, to, message),
-            Effect::Answer { request, reply } => self.answer(at, request, reply),
+            Effect::Answer { request, reply } => self.answer(at, &request, reply),
             Effect::Applied { entry, hash } => {
                 self.digest.add(self.now, 2, at as u32, hash);
                 self.see(&Seen::Applied(at, &entry, hash));
@@ -414,7 +414,7 @@ impl World {
         match fate {
             Fate::Lost => {}
             Fate::Once(delay) => {
-                self.queue.push(self.now + delay, Happening::Message { from: id, to, number, message })
+                self.queue.push(self.now + delay, Happening::Message { from: id, to, number, message });
             }
             Fate::Twice(delay, again) => {
                 let copy = message.clone();
@@ -463,11 +463,11 @@ impl World {
             Held::Durable(seq, number) => {
                 self.with(at, 5, |server, now, effects| server.persisted(now, seq, number, effects));
             }
-            Held::Failed => self.with(at, 6, |server, now, effects| server.failed(now, effects)),
+            Held::Failed => self.with(at, 6, Server::failed),
         }
     }
 
-    fn answer(&mut self, at: usize, request: Request, reply: Reply) {
+    fn answer(&mut self, at: usize, request: &Request, reply: Reply) {
         if let (Ask::Stale { .. } | Ask::Watch { .. }, Reply::Cell { index, .. }) = (&request.ask, &reply) {
             return self.see(&Seen::Watched(at, *index));
         }
@@ -630,7 +630,7 @@ impl World {
                     self.say(|| format!("s{at} starts"));
                 }
                 self.see(&Seen::Starts(at, &before));
-                self.with(at, 9, |server, now, effects| server.timeout(now, effects));
+                self.with(at, 9, Server::timeout);
                 self.tell_space(at);
             }
             Err(error) if rotten => {
@@ -679,7 +679,7 @@ impl World {
         self.say(|| format!("s{at} goes on"));
         self.slots[at].paused = false;
         if self.rng.one_in(2) {
-            self.with(at, 10, |server, now, effects| server.timeout(now, effects));
+            self.with(at, 10, Server::timeout);
         }
         while let Some(held) = self.slots[at].held.pop_front() {
             self.deliver(at, held);

@@ -80,7 +80,7 @@ pub(super) fn cluster(setup: &Setup, voters: usize, snapshot_threshold: u64) -> 
         spares: 0,
         config,
         planted: setup.planted,
-        agent: setup.seed % 2 == 0,
+        agent: setup.seed.is_multiple_of(2),
         trace: setup.trace,
     };
     let mut world = World::new(&spec);
