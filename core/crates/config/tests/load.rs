@@ -379,15 +379,15 @@ fn old_names_are_taken_and_named() {
 
 #[test]
 fn what_has_no_effect_is_named_once() {
-    let text = "watches = []\nwatches = []\nautopilot { min_quorum = 3 }\nlog_json = true";
+    let text = "watches = []\nwatches = []\nautopilot { redundancy_zone_tag = \"z\" }\nlog_json = true";
     let loaded = hcl(text).unwrap();
-    assert_eq!(loaded.config.without_effect, ["autopilot.min_quorum", "watches"]);
+    assert_eq!(loaded.config.without_effect, ["autopilot.redundancy_zone_tag", "watches"]);
     let said: Vec<_> = loaded.warnings.iter().map(Diagnostic::to_string).collect();
     assert_eq!(
         said,
         [
             "a.hcl:1: watches has no effect in this version",
-            "a.hcl:3: autopilot.min_quorum has no effect in this version",
+            "a.hcl:3: autopilot.redundancy_zone_tag has no effect in this version",
         ]
     );
 }
