@@ -139,8 +139,11 @@ pub(super) fn compile(records: &[&Record]) -> Operations {
             // Who does not say what it saw may have seen anything; what it must have seen, it has.
             // What it needs, if it was done.
             None if end == u64::MAX => {
-                if let Effect::Cas(from, _) = effect {
-                    observed.insert(from);
+                match effect {
+                    Effect::Cas(from, _) => drop(observed.insert(from)),
+                    // The owner that it releases must have acquired.
+                    Effect::Release(owner, _) => drop(observed.insert(owner)),
+                    Effect::Read | Effect::Write(_) | Effect::Acquire(..) => {}
                 }
             }
             None => mute |= !matches!(effect, Effect::Write(_)),
