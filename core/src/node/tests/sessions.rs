@@ -144,8 +144,12 @@ fn a_restore_brings_sessions_back_with_their_full_time_and_the_agent_puts_itself
 fn settings_of_autopilot_are_seen_by_readers_at_once() {
     let mut world = World::new(server());
     world.pass(S(1));
+    // The first reign has made the settings of the configuration the cluster's.
+    let first = world.view().autopilot().map(|settings| settings.indexes.modify).unwrap();
     let settings = Autopilot { max_trailing_logs: 7, ..Autopilot::default() };
-    assert_eq!(world.propose(Command::AutopilotSet { settings, cas: Some(0) }), (200, "true".to_string()));
+    let set = |cas| Command::AutopilotSet { settings: settings.clone(), cas: Some(cas) };
+    assert_eq!(world.propose(set(first + 1)), (200, "false".to_string()));
+    assert_eq!(world.propose(set(first)), (200, "true".to_string()));
     assert_eq!(world.view().autopilot().map(|settings| settings.max_trailing_logs), Some(7));
 }
 
