@@ -48,7 +48,7 @@ fn has(at: &Member, key: &str) -> bool {
 pub(crate) fn cluster(binary: &'static str) {
     let mut all = start(binary);
     let first = one_leader(&all, &[0, 1, 2]);
-    all[3].until("a server to ask", || all[3].call("GET", "/v1/kv/?keys", "").0 == 404);
+    all[3].until("a server to ask", || leader(&all[3]) == leader(&all[first]));
     for (at, member) in all.iter().enumerate() {
         put(member, &format!("of-{at}"));
     }
