@@ -224,7 +224,8 @@ impl<R: Runtime> Driver<R> {
         self.wake_timer(&inner);
     }
 
-    /// Whether a view loaded before this call was current when it was loaded: this server leads, by its lease.
+    /// Whether this server leads, by its lease. A view that is loaded between two calls that say so was current when it was
+    /// loaded.
     pub fn lease_holds(&self) -> bool {
         self.lease.load(Ordering::Acquire) > self.now().as_nanos()
     }
@@ -313,9 +314,9 @@ impl<R: Runtime> Driver<R> {
 
     fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
         let Inner { node, out, disk, replies, checks, answer, asks, .. } = inner;
-        // Before what is published: a reader loads the view first and the lease then.
+        // Taken back before anything else is done, and given behind what is published: a lease speaks of that view.
         let lease = node.lease_until(self.now()).map_or(0, Time::as_nanos);
-        self.lease.store(lease, Ordering::Release);
+        self.lease.fetch_min(lease, Ordering::AcqRel);
         self.heard.store(node.leader_heard().map_or(0, Time::as_nanos), Ordering::Relaxed);
         let mut writes = Vec::new();
         for action in out.drain_actions() {
@@ -377,6 +378,7 @@ impl<R: Runtime> Driver<R> {
                 }
             }
         }
+        self.lease.store(lease, Ordering::Release);
         match self.ports.get() {
             Some(ports) => ports.send(out),
             None => out.clear_datagrams(),
