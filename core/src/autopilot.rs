@@ -16,31 +16,7 @@ use convoke_raft::{Change, Index, Membership, NodeId};
 pub const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Settings, replicated: `operator autopilot set-config`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Remove dead servers. Default on.
-    pub cleanup_dead_servers: bool,
-    /// A server that the leader did not hear for longer is not healthy. Default 200 ms.
-    pub last_contact_threshold: Duration,
-    /// A server that lags more entries behind is not healthy. Default 250.
-    pub max_trailing_logs: u64,
-    /// Removing dead servers leaves so many voters at least. Default 0: no bound beside the quorum.
-    pub min_quorum: usize,
-    /// A new server must be healthy for so long before it votes. Default 10 s.
-    pub server_stabilization_time: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            cleanup_dead_servers: true,
-            last_contact_threshold: Duration::from_millis(200),
-            max_trailing_logs: 250,
-            min_quorum: 0,
-            server_stabilization_time: Duration::from_secs(10),
-        }
-    }
-}
+pub use convoke_catalog::restore::Autopilot as Settings;
 
 /// What the pool says of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +89,7 @@ impl Autopilot {
         self.add(world).or_else(|| Self::relocate(world)).or_else(|| self.promote(now, world, settings)).or_else(|| {
             let left = Self::victim(world, |server| server.is_some_and(|server| server.seen == Seen::Left));
             let dead = || Self::victim(world, |server| server.is_none_or(|server| server.seen == Seen::Failed));
-            let enough = world.members.voter_count() > settings.min_quorum;
+            let enough = world.members.voter_count() as u64 > settings.min_quorum;
             left.or_else(|| if settings.cleanup_dead_servers && enough { dead() } else { None })
         })
     }
@@ -203,7 +179,11 @@ mod tests {
                 .map(|(id, _)| (*id, Progress { matched: 9, heard: Some(now) }))
                 .collect();
             let world = World { own: NodeId(1), members: &members, servers: &servers, progress: &progress, last: 9 };
-            found = autopilot.look(now, world, &Settings::default());
+            found = autopilot.look(
+                now,
+                world,
+                &convoke_api::operator::configured(&convoke_config::config::Config::default()),
+            );
         }
         found
     }
@@ -252,7 +232,7 @@ mod tests {
             let now = Time::ZERO + Duration::from_secs(second);
             let progress = [(NodeId(2), Progress { matched, heard: Some(now) })].into();
             let world = World { own: NodeId(1), members: &members, servers: &servers, progress: &progress, last: 1000 };
-            autopilot.look(now, world, &Settings::default())
+            autopilot.look(now, world, &convoke_api::operator::configured(&convoke_config::config::Config::default()))
         };
         assert_eq!(at(0, 1000), None);
         assert_eq!(at(9, 500), None, "far behind");

@@ -326,4 +326,7 @@ pub struct Published {
     pub view: View,
     /// The agent.
     pub agent: AgentView,
+    /// The term in which this server led when this was published, and knew everything that was committed before; 0: it did
+    /// not.
+    pub reign: u64,
 }

@@ -27,6 +27,7 @@ use convoke_raft::ReadMode;
 use convoke_swim::{self as swim, StreamId};
 
 use crate::disk::Disk;
+use crate::lease::Lease;
 use crate::logging;
 use crate::probe;
 use crate::rt::{Runtime, race};
@@ -50,8 +51,8 @@ pub struct Driver<R: Runtime> {
     timer: Signal,
     /// Nanoseconds since the start when the timer task wakes by itself.
     sleeping_until: AtomicU64,
-    /// Nanoseconds since the start until when this server is known to lead, and its view to be current.
-    lease: AtomicU64,
+    /// Until when this server is known to lead, and its view to be current.
+    lease: Lease,
     /// Nanoseconds since the start when a follower last heard its leader; 0: it did not, or leads.
     heard: AtomicU64,
     /// Which of several servers a client agent asks.
@@ -117,7 +118,7 @@ impl<R: Runtime> Driver<R> {
             watches: Mutex::default(),
             timer: Signal::default(),
             sleeping_until: AtomicU64::new(0),
-            lease: AtomicU64::new(0),
+            lease: Lease::default(),
             heard: AtomicU64::new(0),
             turn: AtomicUsize::new(0),
             peers: Peers::default(),
@@ -164,21 +165,37 @@ impl<R: Runtime> Driver<R> {
     /// Hands an event to the node and does what it asks.
     pub fn handle(self: &Arc<Self>, event: Event<'_>) {
         let mut inner = self.lock();
-        let now = self.now();
-        let Inner { node, out, .. } = &mut *inner;
-        node.handle(now, event, out);
-        self.carry_out(&mut inner);
+        self.step(&mut inner, event);
         self.wake_timer(&inner);
+    }
+
+    /// Hands in an event. The clock is read under the lock: the node judges reads as of that moment.
+    fn step(self: &Arc<Self>, inner: &mut Inner, event: Event<'_>) {
+        let now = self.now();
+        let Inner { node, out, .. } = inner;
+        node.handle(now, event, out);
+        self.carry_out(inner);
+    }
+
+    /// Hands in an event that is replied to, and waits for the reply; `None`: the process ends.
+    async fn replied(self: &Arc<Self>, event: impl FnOnce(RequestId) -> Event<'static>) -> Option<Response> {
+        let (tx, rx) = watch::once();
+        {
+            let mut inner = self.lock();
+            inner.next_request += 1;
+            let id = RequestId(inner.next_request);
+            inner.replies.insert(id, tx);
+            self.step(&mut inner, event(id));
+            self.wake_timer(&inner);
+        }
+        rx.recv().await
     }
 
     /// Hands in what a gossip socket received, all under one lock.
     pub fn datagrams<'b>(self: &Arc<Self>, pool: Pool, packets: impl Iterator<Item = (&'b [u8], SocketAddr)>) {
         let mut inner = self.lock();
         for (bytes, from) in packets {
-            let now = self.now();
-            let Inner { node, out, .. } = &mut *inner;
-            node.handle(now, Event::Gossip { pool, event: swim::Event::Datagram { from, bytes } }, out);
-            self.carry_out(&mut inner);
+            self.step(&mut inner, Event::Gossip { pool, event: swim::Event::Datagram { from, bytes } });
         }
         self.wake_timer(&inner);
     }
@@ -188,10 +205,7 @@ impl<R: Runtime> Driver<R> {
         let mut inner = self.lock();
         inner.next_stream += 1;
         let stream = StreamId(inner.next_stream);
-        let now = self.now();
-        let Inner { node, out, .. } = &mut *inner;
-        node.handle(now, Event::Gossip { pool, event: swim::Event::Request { stream, from, frame } }, out);
-        self.carry_out(&mut inner);
+        self.step(&mut inner, Event::Gossip { pool, event: swim::Event::Request { stream, from, frame } });
         self.wake_timer(&inner);
         std::mem::take(&mut inner.answer)
     }
@@ -217,17 +231,13 @@ impl<R: Runtime> Driver<R> {
         inner.next_ask += 1;
         let id = AskId(inner.next_ask);
         inner.asks.insert(id, answer);
-        let now = self.now();
-        let Inner { node, out, .. } = &mut *inner;
-        node.handle(now, Event::Asked { id, ask }, out);
-        self.carry_out(&mut inner);
+        self.step(&mut inner, Event::Asked { id, ask });
         self.wake_timer(&inner);
     }
 
-    /// Whether this server leads, by its lease. A view that is loaded between two calls that say so was current when it was
-    /// loaded.
-    pub fn lease_holds(&self) -> bool {
-        self.lease.load(Ordering::Acquire) > self.now().as_nanos()
+    /// Whether what was published in this reign, and loaded before this call, was current when it was loaded.
+    pub fn lease_holds(&self, reign: u64) -> bool {
+        self.lease.holds(reign, || self.now())
     }
 
     /// Milliseconds since the leader was last heard; 0 on the leader, and where there is none.
@@ -240,19 +250,8 @@ impl<R: Runtime> Driver<R> {
 
     /// Waits until the view is known to contain everything committed before now; false if nobody can say.
     pub async fn confirm(self: &Arc<Self>, mode: ReadMode) -> bool {
-        let (tx, rx) = watch::once();
-        {
-            let mut inner = self.lock();
-            inner.next_request += 1;
-            let id = RequestId(inner.next_request);
-            inner.replies.insert(id, tx);
-            let now = self.now();
-            let Inner { node, out, .. } = &mut *inner;
-            node.handle(now, Event::Confirm { id, mode }, out);
-            self.carry_out(&mut inner);
-            self.wake_timer(&inner);
-        }
-        rx.recv().await.is_some_and(|response| response.status == 200)
+        let reply = self.replied(|id| Event::Confirm { id, mode }).await;
+        reply.is_some_and(|response| response.status == 200)
     }
 
     /// Counters of a pool.
@@ -270,19 +269,8 @@ impl<R: Runtime> Driver<R> {
 
     /// Hands a client's change to the node and waits for its reply.
     pub async fn request(self: &Arc<Self>, effect: Effect) -> Response {
-        let (tx, rx) = watch::once();
-        {
-            let mut inner = self.lock();
-            inner.next_request += 1;
-            let id = RequestId(inner.next_request);
-            inner.replies.insert(id, tx);
-            let now = self.now();
-            let Inner { node, out, .. } = &mut *inner;
-            node.handle(now, Event::Request { id, effect }, out);
-            self.carry_out(&mut inner);
-            self.wake_timer(&inner);
-        }
-        rx.recv().await.unwrap_or_else(|| Response::text(500, "the agent is shutting down"))
+        let reply = self.replied(|id| Event::Request { id, effect }).await;
+        reply.unwrap_or_else(|| Response::text(500, "the agent is shutting down"))
     }
 
     /// Fires the node's timers until the process ends.
@@ -314,9 +302,7 @@ impl<R: Runtime> Driver<R> {
 
     fn carry_out(self: &Arc<Self>, inner: &mut Inner) {
         let Inner { node, out, disk, replies, checks, answer, asks, .. } = inner;
-        // Taken back before anything else is done, and given behind what is published: a lease speaks of that view.
-        let lease = node.lease_until(self.now()).map_or(0, Time::as_nanos);
-        self.lease.fetch_min(lease, Ordering::AcqRel);
+        self.lease.set(node.reign(), node.lease_until(self.now()));
         self.heard.store(node.leader_heard().map_or(0, Time::as_nanos), Ordering::Relaxed);
         let mut writes = Vec::new();
         for action in out.drain_actions() {
@@ -378,7 +364,6 @@ impl<R: Runtime> Driver<R> {
                 }
             }
         }
-        self.lease.store(lease, Ordering::Release);
         match self.ports.get() {
             Some(ports) => ports.send(out),
             None => out.clear_datagrams(),

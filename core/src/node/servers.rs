@@ -248,6 +248,12 @@ impl Servers {
 }
 
 impl Node {
+    /// The term in which this server leads and knows everything that was committed before; 0: it does not.
+    #[must_use]
+    pub const fn reign(&self) -> u64 {
+        if self.leads { self.servers.term } else { 0 }
+    }
+
     /// Until when a leader's view is known to be current without asking anybody.
     #[must_use]
     pub fn lease_until(&self, now: Time) -> Option<Time> {

@@ -207,6 +207,7 @@ impl Node {
     pub fn published(&self) -> Arc<Published> {
         let lan = self.gossip.shown_lan(self.member);
         Arc::new(Published {
+            reign: self.reign(),
             view: self.tables.catalog.view(),
             agent: AgentView {
                 config: Arc::clone(&self.config),

@@ -221,14 +221,8 @@ async fn answer<R: Runtime>(
     loop {
         let mut snapshot = driver.published();
         let mut confirmed = true;
-        // The lease is looked at on both sides of the view. Before: what is published since it began has everything that
-        // earlier leaders committed; a view loaded earlier may be that of a follower that lagged. After: it was not taken back.
-        let leased = fresh == Some(Consistency::Default) && driver.lease_holds() && {
-            snapshot = driver.published();
-            snapshot.agent.leads && driver.lease_holds()
-        };
         if let Some(consistency) = fresh
-            && !leased
+            && !(consistency == Consistency::Default && driver.lease_holds(snapshot.reign))
         {
             drop(snapshot);
             let mode = if consistency == Consistency::Consistent { ReadMode::Quorum } else { ReadMode::Lease };

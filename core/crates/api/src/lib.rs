@@ -40,7 +40,7 @@ pub mod json;
 pub mod keyring;
 mod kv;
 mod later;
-mod operator;
+pub mod operator;
 pub mod percent;
 pub mod place;
 mod prepared;

@@ -106,7 +106,8 @@ pub(crate) fn autopilot_configuration(call: &Call<'_>) -> Answer {
 }
 
 /// The settings of the configuration, which count until others are made.
-fn configured(config: &Config) -> Autopilot {
+#[must_use]
+pub fn configured(config: &Config) -> Autopilot {
     let of = &config.autopilot;
     Autopilot {
         cleanup_dead_servers: of.cleanup_dead_servers,

@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use convoke_api::operator;
 use convoke_catalog::Command;
 use convoke_kit::{Machine as _, Out, Time};
 use convoke_raft::{self as raft, Member, Membership, NodeId, ReadMode, Role};
@@ -141,42 +142,15 @@ impl Node {
         }
     }
 
-    /// Autopilot's settings.
-    pub(super) fn autopilot_settings(&self) -> autopilot::Settings {
-        if let Some(of) = self.tables.catalog.view().autopilot() {
-            return autopilot::Settings {
-                cleanup_dead_servers: of.cleanup_dead_servers,
-                last_contact_threshold: of.last_contact_threshold,
-                max_trailing_logs: of.max_trailing_logs,
-                server_stabilization_time: of.server_stabilization_time,
-                min_quorum: usize::try_from(of.min_quorum).unwrap_or(usize::MAX),
-            };
-        }
-        let of = &self.config.autopilot;
-        autopilot::Settings {
-            cleanup_dead_servers: of.cleanup_dead_servers,
-            last_contact_threshold: of.last_contact_threshold,
-            max_trailing_logs: of.max_trailing_logs,
-            server_stabilization_time: of.server_stabilization_time,
-            min_quorum: of.min_quorum as usize,
-        }
+    /// Autopilot's settings: the cluster's, or, until there are some, those of the configuration.
+    fn autopilot_settings(&self) -> Arc<autopilot::Settings> {
+        let view = self.tables.catalog.view();
+        view.autopilot().map_or_else(|| Arc::new(operator::configured(&self.config)), Arc::clone)
     }
 
     /// The command that makes the configuration's settings of autopilot the cluster's.
     pub(super) fn first_autopilot(&self) -> Command {
-        let of = &self.config.autopilot;
-        let settings = convoke_catalog::restore::Autopilot {
-            cleanup_dead_servers: of.cleanup_dead_servers,
-            last_contact_threshold: of.last_contact_threshold,
-            max_trailing_logs: of.max_trailing_logs,
-            min_quorum: of.min_quorum.into(),
-            server_stabilization_time: of.server_stabilization_time,
-            redundancy_zone_tag: of.redundancy_zone_tag.as_str().into(),
-            disable_upgrade_migration: of.disable_upgrade_migration,
-            upgrade_version_tag: of.upgrade_version_tag.as_str().into(),
-            ..Default::default()
-        };
-        Command::AutopilotSet { settings, cas: Some(0) }
+        Command::AutopilotSet { settings: operator::configured(&self.config), cas: Some(0) }
     }
 
     // ---- beginning
