@@ -115,7 +115,14 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
     report.locks = shared.locks.load(Ordering::Relaxed);
     report.registrations = shared.registered.lock().map_or(0, |all| all.len() as u64);
     let history = shared.history.lock().map(|history| history.clone()).unwrap_or_default();
-    judge(options, report, &history, &missing)
+    let report = judge(options, report, &history, &missing)?;
+    // A run in which nothing happened proves nothing.
+    let struck = report.kills + report.stops + report.kills_of_all;
+    if report.checked.answered < 5 * options.seconds || struck * 10 < options.seconds {
+        let text = format!("hardly anything happened: {} answered, {struck} faults", report.checked.answered);
+        return Err(Failure::Cluster(text));
+    }
+    Ok(report)
 }
 
 /// Does something to the servers, and lets them recover most of the time.

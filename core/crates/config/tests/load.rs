@@ -542,6 +542,14 @@ fn files() -> impl Strategy<Value = (String, String)> {
     (value.clone(), value).prop_map(|(a, b)| (a, b.replace("\":", "\"=")))
 }
 
+#[test]
+fn a_key_that_is_padding_alone_is_refused() {
+    for key in ["=", "==", "a=", "===="] {
+        let errors = hcl(&format!("encrypt = \"{key}\"")).unwrap_err();
+        assert!(format!("{errors:?}").contains("invalid key"), "{key}: {errors:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_file_is_loaded_or_refused((json, hcl) in files(), text in "\\PC{0,60}") {

@@ -158,7 +158,7 @@ fn base64_len(text: &str) -> Option<usize> {
     let good = text.len().is_multiple_of(4)
         && padding <= 2
         && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b));
-    good.then_some(text.len() / 4 * 3 - padding)
+    good.then(|| text.len() / 4 * 3 - padding)
 }
 
 /// TLS of one listener: its own values, else those of `tls.defaults`.
