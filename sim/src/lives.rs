@@ -45,7 +45,7 @@ pub(crate) fn commands() -> [Command; 3] {
             .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("Only says which there are"))
             .arg(Arg::new("only").long("only").help("Only this one")),
         Command::new("chaos")
-            .about("Real servers on loopback are killed, stopped and started while clients use them; judges what these saw")
+            .about("Real servers are killed, stopped, cut off and started while clients use them; judges what these saw")
             .arg(
                 Arg::new("binary")
                     .long("binary")
@@ -55,6 +55,12 @@ pub(crate) fn commands() -> [Command; 3] {
             )
             .arg(number("seconds", "60", "How long clients work"))
             .arg(number("seed", "1", "Of what is done, and when; a run cannot be repeated exactly"))
+            .arg(
+                Arg::new("cuts")
+                    .long("cuts")
+                    .action(ArgAction::SetTrue)
+                    .help("Cuts cables, too, between network namespaces of its own; where there can be none it says so, and plays on"),
+            )
             .arg(
                 Arg::new("out")
                     .long("out")
@@ -287,11 +293,22 @@ pub(crate) fn bugs(args: &ArgMatches) -> bool {
 
 /// Real processes.
 pub(crate) fn chaos(args: &ArgMatches) -> bool {
+    let mut cuts = args.get_flag("cuts");
+    if cuts && std::env::var_os(chaos::network::INSIDE).is_none() {
+        match chaos::network::run_inside(std::env::args_os().skip(1)) {
+            Ok(status) => return status.success(),
+            Err(why) => {
+                say!("no cables are cut: {why}");
+                cuts = false;
+            }
+        }
+    }
     let path = |name: &str| args.get_one::<std::path::PathBuf>(name).cloned();
     let options = chaos::Options {
         binary: path("binary").unwrap_or_default(),
         seconds: get(args, "seconds"),
         seed: get(args, "seed"),
+        cuts,
         out: path("out"),
     };
     match chaos::run(&options) {
@@ -304,13 +321,15 @@ pub(crate) fn chaos(args: &ArgMatches) -> bool {
                 report.checked.steps
             );
             say!(
-                "{} of locks, {} registrations, {} errors; {} servers killed alone, {} stopped, {} times all killed at once",
+                "{} of locks, {} registrations, {} errors; {} servers killed alone, {} stopped, {} times all killed at once, {} cut off, {} times apart",
                 report.locks,
                 report.registrations,
                 report.errors,
                 report.kills,
                 report.stops,
-                report.kills_of_all
+                report.kills_of_all,
+                report.cuts,
+                report.parts
             );
             true
         }

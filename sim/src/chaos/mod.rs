@@ -1,11 +1,11 @@
-//! The same questions to real processes: three servers on loopback addresses are killed, stopped and started while clients use
-//! them, and what the clients saw is judged by the checker of the simulator ([`crate::consensus::checker`]).
+//! The same questions to real processes: three servers are killed, stopped, cut off and started while clients use them, and what the clients saw is judged by the checker of the simulator ([`crate::consensus::checker`]).
 //!
 //! Nothing here can be repeated exactly: the seed only draws what is done, and when. The history is what remains of a run.
 //!
-//! * `process`: servers as children. `http`: one request. `work`: what a client does.
+//! * `process`: servers as children. `network`: cables that can be cut. `http`: one request. `work`: what a client does.
 
 mod http;
+pub mod network;
 mod process;
 mod work;
 
@@ -29,6 +29,8 @@ pub struct Options {
     pub seconds: u64,
     /// Of what is done, and when.
     pub seed: u64,
+    /// Cut cables, too. The process must be where [`network::run_inside`] puts it.
+    pub cuts: bool,
     /// Where the history is written; `None`: only if something is wrong, to the folder for temporary files.
     pub out: Option<PathBuf>,
 }
@@ -50,6 +52,10 @@ pub struct Report {
     pub stops: u64,
     /// Times all servers were killed at once.
     pub kills_of_all: u64,
+    /// Times a server was cut off from everybody.
+    pub cuts: u64,
+    /// Times two servers, or all three, could not reach each other, while clients reached them.
+    pub parts: u64,
 }
 
 /// Why a run does not pass.
@@ -77,7 +83,7 @@ const CLIENTS: u64 = 5;
 /// When servers do not come up, or clients saw what cannot be.
 pub fn run(options: &Options) -> Result<Report, Failure> {
     let mut rng = Rng::new(options.seed);
-    let mut cluster = Cluster::start(&options.binary, &mut rng).map_err(Failure::Cluster)?;
+    let mut cluster = Cluster::start(&options.binary, options.cuts, &mut rng).map_err(Failure::Cluster)?;
     cluster.await_leader(Duration::from_secs(60)).map_err(Failure::Cluster)?;
     let shared = Arc::new(Shared {
         start: Instant::now(),
@@ -117,7 +123,7 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
     let history = shared.history.lock().map(|history| history.clone()).unwrap_or_default();
     let report = judge(options, report, &history, &missing)?;
     // A run in which nothing happened proves nothing.
-    let struck = report.kills + report.stops + report.kills_of_all;
+    let struck = report.kills + report.stops + report.kills_of_all + report.cuts + report.parts;
     if report.checked.answered < 5 * options.seconds || struck * 10 < options.seconds {
         let text = format!("hardly anything happened: {} answered, {struck} faults", report.checked.answered);
         return Err(Failure::Cluster(text));
@@ -128,6 +134,23 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
 /// Does something to the servers, and lets them recover most of the time.
 fn strike(cluster: &mut Cluster, rng: &mut Rng, report: &mut Report) -> Result<(), String> {
     let at = rng.index(3);
+    if let Some(network) = cluster.network()
+        && rng.one_in(2)
+    {
+        let wait = Duration::from_millis(200 + rng.below(5_000));
+        if rng.one_in(2) {
+            network.cut(at, true)?;
+            report.cuts += 1;
+            std::thread::sleep(wait);
+            return network.cut(at, false);
+        }
+        let two = [at, (at + 1) % 3];
+        let apart: &[usize] = if rng.one_in(3) { &[0, 1, 2] } else { &two };
+        network.part(apart, true)?;
+        report.parts += 1;
+        std::thread::sleep(wait);
+        return network.part(apart, false);
+    }
     match rng.below(10) {
         0..5 => {
             cluster.kill(at);

@@ -1,4 +1,4 @@
-//! Three servers as child processes, on loopback addresses of their own.
+//! Three servers as child processes, on loopback addresses of their own, or at the ends of cables that can be cut.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use convoke_kit::Rng;
 
 use super::http;
+use super::network::Network;
 
 const HTTP: u16 = 8500;
 const PORTS: [u16; 5] = [8300, 8301, 8302, HTTP, 8600];
@@ -20,12 +21,18 @@ pub(super) struct Cluster {
     folder: PathBuf,
     addresses: [Ipv4Addr; 3],
     children: [Option<Child>; 3],
+    /// Where cables can be cut.
+    network: Option<Network>,
 }
 
 impl Cluster {
     /// Starts three that know nothing.
-    pub(super) fn start(binary: &Path, rng: &mut Rng) -> Result<Self, String> {
+    pub(super) fn start(binary: &Path, cuts: bool, rng: &mut Rng) -> Result<Self, String> {
         let own = std::process::id();
+        if cuts {
+            let addresses = [11, 12, 13].map(|last| Ipv4Addr::new(10, 99, 0, last));
+            return Self::with(binary, addresses, Some(Network::lay(&addresses)?), rng);
+        }
         let addresses = (0..100).map(|_| {
             let (a, b) = (1 + rng.below(254) as u8, (rng.below(256) as u8).wrapping_add(own as u8));
             [11, 12, 13].map(|last| Ipv4Addr::new(127, a, b, last))
@@ -35,8 +42,14 @@ impl Cluster {
         };
         let addresses =
             addresses.into_iter().find(free).ok_or("there are no free loopback addresses with the usual ports")?;
+        Self::with(binary, addresses, None, rng)
+    }
+
+    fn with(binary: &Path, addresses: [Ipv4Addr; 3], network: Option<Network>, rng: &mut Rng) -> Result<Self, String> {
+        let own = std::process::id();
         let folder = std::env::temp_dir().join(format!("convoke-chaos-{own}-{:08x}", rng.next_u64() as u32));
-        let mut cluster = Self { binary: binary.to_path_buf(), folder, addresses, children: [None, None, None] };
+        let mut cluster =
+            Self { binary: binary.to_path_buf(), folder, addresses, children: [None, None, None], network };
         cluster.start_all()?;
         Ok(cluster)
     }
@@ -76,7 +89,10 @@ impl Cluster {
         std::fs::create_dir_all(&data).map_err(text)?;
         let log = File::options().create(true).append(true).open(self.log(at)).map_err(text)?;
         let address = self.addresses[at];
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.network {
+            Some(network) => network.within(at, &self.binary),
+            None => Command::new(&self.binary),
+        };
         command.args(["agent", "-server", "-bootstrap-expect=3", "-dns-port=8600"]);
         command.arg(format!("-node=s{at}")).arg(format!("-bind={address}")).arg(format!("-client={address}"));
         command.arg(format!("-data-dir={}", data.display()));
@@ -92,6 +108,11 @@ impl Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// The cables, if they can be cut.
+    pub(super) fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// Another signal, by its option of `kill`.
