@@ -177,10 +177,11 @@ impl Swim {
                 slot
             }
         };
-        let gone: Vec<(u32, State)> =
-            self.members.occupied().filter(|(_, e)| !e.state.is_up()).map(|(slot, e)| (slot, e.state)).collect();
-        for (slot, state) in gone {
-            let stays = if self.flaws.has(Flaw::RestoredIsOld) { Duration::ZERO } else { self.tombstone(state) };
+        let gone = self.members.occupied().filter(|(_, entry)| !entry.state.is_up());
+        let gone: Vec<(u32, Duration)> =
+            gone.map(|(slot, entry)| (slot, self.tombstone(entry.state, &entry.profile))).collect();
+        for (slot, stays) in gone {
+            let stays = if self.flaws.has(Flaw::RestoredIsOld) { Duration::ZERO } else { stays };
             self.expire_at(slot, Time::ZERO + stays);
         }
     }
