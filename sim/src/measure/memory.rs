@@ -61,7 +61,7 @@ fn boot(n: usize, members: Members, coordinates: bool) -> Boot {
 /// holds, in bytes. `None` if they cannot join.
 pub fn memory(n: usize, agents: usize, held: impl Fn() -> u64, mut step: impl FnMut()) -> Option<Memory> {
     let versions = Config::lan().versions;
-    let profile = |n: usize| Profile::new(&name(n), address(n), Tags::from(TAGS), versions);
+    let profile = |n: usize| Profile::new(&name(n), address(n), &Tags::from(TAGS), versions);
     let all = Members::of((0..n).map(|n| (profile(n), 1)));
     let numbers: BTreeMap<SocketAddr, usize> = (0..n).map(|n| (address(n), n)).collect();
     let texts: usize = all.iter().map(|m| m.profile.name().len() + m.profile.tags().as_wire().len()).sum();

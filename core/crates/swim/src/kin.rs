@@ -7,7 +7,7 @@ use core::time::Duration;
 use crate::config::Alike;
 use crate::swim::Swim;
 use crate::table::{Profile, State};
-use crate::tags::Tags;
+use crate::tags::{Tags, TagsRef};
 use crate::wire::{Claim, Pieces, Row, state_from_wire};
 
 /// The longest that a member may ask to be remembered: ten years.
@@ -23,8 +23,9 @@ impl Swim {
         let theirs = Tags::from_wire(claim.tags).ok()?;
         let differs = |Alike { tag, .. }: &&Alike| theirs.get(tag) != self.profile.tags().get(tag);
         self.config.alike.iter().find(differs).map(|Alike { tag, advice }| {
-            let say = |tags: &Tags| tags.get(tag).map_or_else(|| String::from("none"), |value| format!("{value:?}"));
-            let (theirs, ours) = (say(&theirs), say(self.profile.tags()));
+            let say =
+                |tags: TagsRef<'_>| tags.get(tag).map_or_else(|| String::from("none"), |value| format!("{value:?}"));
+            let (theirs, ours) = (say(theirs.view()), say(self.profile.tags()));
             format!("member {:?} has {tag} {theirs}, and the pool here is of {tag} {ours}: {advice}", claim.name)
         })
     }

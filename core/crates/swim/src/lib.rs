@@ -56,5 +56,5 @@ pub use seal::{Key, Keyring};
 pub use stats::Stats;
 pub use swim::{Boot, Swim};
 pub use table::{Member, Members, Profile, State};
-pub use tags::Tags;
+pub use tags::{Tags, TagsRef};
 pub use vivaldi::Coordinate;

@@ -431,7 +431,7 @@ mod tests {
     /// A member among a hundred that it knows.
     fn swim() -> Swim {
         let config = Config::lan();
-        let profile = |n: usize| Profile::new(&format!("n{n}"), AT, Tags::default(), config.versions);
+        let profile = |n: usize| Profile::new(&format!("n{n}"), AT, &Tags::default(), config.versions);
         Swim::new(Boot {
             name: "n0".into(),
             address: AT,
