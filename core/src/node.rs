@@ -26,6 +26,7 @@ use convoke_config::config::Config;
 use convoke_raft::{NodeId, ReadMode};
 use convoke_swim as swim;
 
+use crate::consensus::Frozen;
 use crate::probe::{Outcome, Probe, RunId};
 use crate::rpc::{Answer, Ask, Body};
 use crate::store::Write;
@@ -144,6 +145,13 @@ pub enum Event<'a> {
         /// The new configuration with its warnings, or what is wrong with the files.
         result: Result<(Box<Config>, Vec<Diagnostic>), Vec<Diagnostic>>,
     },
+    /// Answers [`Action::Export`].
+    Exported {
+        /// As asked.
+        index: u64,
+        /// [`Frozen::encode`].
+        tables: Vec<u8>,
+    },
     /// Every write up to and including this one is durable.
     Persisted {
         /// [`Write::seq`].
@@ -250,6 +258,13 @@ pub enum Action {
     },
     /// Make this durable, in order of `seq`; report [`Event::Persisted`]. Many may share one fsync.
     Persist(Write),
+    /// Encode the tables, which may take a while, where nobody waits for it; report [`Event::Exported`]. One at a time.
+    Export {
+        /// The last entry that is in them.
+        index: u64,
+        /// The tables.
+        tables: Box<Frozen>,
+    },
     /// Read the configuration files again; report [`Event::ConfigLoaded`].
     LoadConfig,
     /// A line for the log.

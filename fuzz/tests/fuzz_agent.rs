@@ -70,6 +70,10 @@ impl World {
                         self.node.handle(self.now, Event::Persisted { upto: write.seq }, &mut self.out);
                     }
                     Action::Reply { .. } => self.replies += 1,
+                    Action::Export { index, tables } => {
+                        let event = Event::Exported { index, tables: tables.encode() };
+                        self.node.handle(self.now, event, &mut self.out);
+                    }
                     Action::LoadConfig => {
                         let result = Ok((Box::new((*self.published.agent.config).clone()), Vec::new()));
                         self.node.handle(self.now, Event::ConfigLoaded { result }, &mut self.out);

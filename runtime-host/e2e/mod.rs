@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 mod cluster;
 mod gossip;
+mod watches;
 
 pub(crate) use cluster::cluster;
 pub(crate) use gossip::{hostile_gossip, pool};
+pub(crate) use watches::watches;
 
 /// Long enough for a busy machine; what it waits for usually takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -24,7 +24,7 @@ use crate::driver::{Driver, Hooks};
 use crate::logging::{self, Log, LogSettings, file::FileSettings};
 use crate::metrics::{self, Metrics};
 use crate::rt::Runtime;
-use crate::serve::{bind, dns, gossip, http, rpc};
+use crate::serve::{bind, dns, gossip, http, rpc, watches::Watchers};
 use crate::{entropy, interfaces};
 
 /// Version shown to users; clients compare it with Consul's.
@@ -107,7 +107,8 @@ async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, Start
         logging::log(Level::Warn, "agent", note);
     }
     let settings = Arc::new(dns::Settings::new(DnsSettings::new(&config).map_err(StartError::new)?));
-    let hooks = hooks(&flags, warnings, &log, &settings);
+    let watchers = Arc::new(Watchers::default());
+    let hooks = hooks(&flags, warnings, &log, &settings, &watchers);
     let driver = Driver::new(rt.clone(), started, node, hooks);
     if let Some(data) = data {
         let to = Arc::clone(&driver);
@@ -134,7 +135,10 @@ async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, Start
             }
         });
     }
-    sockets.serve(&driver, &settings, log, metrics)?;
+    let server =
+        Arc::new(http::Server { driver: Arc::clone(&driver), log, metrics, clients: http::Clients::default() });
+    sockets.serve(&server, &settings)?;
+    watchers.begin(server, &config.watches);
     Ok(Running { driver, litter })
 }
 
@@ -199,8 +203,14 @@ fn node_id(config: &Config, data: Option<&DataDir>) -> Result<String, StartError
 }
 
 /// `said`: the warnings of the start. Those that a reload finds again are not said again.
-fn hooks(flags: &AgentFlags, said: Vec<Diagnostic>, log: &Log, settings: &Arc<dns::Settings>) -> Hooks {
-    let (flags, log, settings) = (flags.clone(), log.clone(), Arc::clone(settings));
+fn hooks<R: Runtime>(
+    flags: &AgentFlags,
+    said: Vec<Diagnostic>,
+    log: &Log,
+    settings: &Arc<dns::Settings>,
+    watchers: &Arc<Watchers<R>>,
+) -> Hooks {
+    let (flags, log, settings, watchers) = (flags.clone(), log.clone(), Arc::clone(settings), Arc::clone(watchers));
     let said = Mutex::new(said);
     Hooks {
         reload: Arc::new(move || {
@@ -212,6 +222,7 @@ fn hooks(flags: &AgentFlags, said: Vec<Diagnostic>, log: &Log, settings: &Arc<dn
         }),
         reconfigure: Box::new(move |config| {
             log.set_level(level(config));
+            watchers.replace(&config.watches);
             match DnsSettings::new(config) {
                 Ok(new) => settings.replace(new),
                 Err(e) => logging::log(Level::Error, "agent.dns", &format!("the old DNS settings stay: {e}")),
@@ -311,19 +322,12 @@ impl Sockets {
         self.http_unix.iter().map(|s| s.path.clone()).collect()
     }
 
-    fn serve<R: Runtime>(
-        self,
-        driver: &Arc<Driver<R>>,
-        settings: &Arc<dns::Settings>,
-        log: Log,
-        metrics: Metrics,
-    ) -> Result<(), StartError> {
+    fn serve<R: Runtime>(self, server: &Arc<http::Server<R>>, settings: &Arc<dns::Settings>) -> Result<(), StartError> {
+        let driver = &server.driver;
         let rt = driver.runtime();
-        let server =
-            Arc::new(http::Server { driver: Arc::clone(driver), log, metrics, clients: http::Clients::default() });
         if let Some(tcp) = self.rpc {
             let listener = rt.listen(nonblocking(tcp)?).map_err(StartError::new)?;
-            let (http, dns) = (Arc::clone(&server), Arc::clone(settings));
+            let (http, dns) = (Arc::clone(server), Arc::clone(settings));
             rt.spawn(rpc::serve(
                 Arc::new(rpc::Server { http, dns, streams: 0.into(), asks: Arc::default() }),
                 listener,
@@ -338,12 +342,12 @@ impl Sockets {
         }
         for socket in self.http {
             let listener = rt.listen(nonblocking(socket)?).map_err(StartError::new)?;
-            rt.spawn(http::serve(Arc::clone(&server), listener));
+            rt.spawn(http::serve(Arc::clone(server), listener));
         }
         for socket in self.http_unix {
             socket.listener.set_nonblocking(true).map_err(StartError::new)?;
             let listener = rt.listen_unix(socket.listener).map_err(StartError::new)?;
-            rt.spawn(http::serve(Arc::clone(&server), listener));
+            rt.spawn(http::serve(Arc::clone(server), listener));
         }
         for socket in self.dns_udp {
             socket.set_nonblocking(true).map_err(StartError::new)?;

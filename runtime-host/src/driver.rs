@@ -18,6 +18,7 @@ use convoke_catalog::view::Topic;
 use convoke_catalog::watch::{WatchId, WatchTable};
 use convoke_config::Diagnostic;
 use convoke_config::config::Config;
+use convoke_core::consensus::Frozen;
 use convoke_core::node::gossip::GossipStats;
 use convoke_core::node::{Action, AskId, Event, Level, Node, Pool, Published, RequestId};
 use convoke_core::probe::{Probe, RunId};
@@ -353,6 +354,7 @@ impl<R: Runtime> Driver<R> {
                         tell(answer);
                     }
                 }
+                Action::Export { index, tables } => self.export(index, tables),
                 Action::LoadConfig => self.load_config(),
                 Action::Log { level, target, message } => logging::log(level, target, &message),
                 Action::Reconfigure(config) => (self.hooks.reconfigure)(&config),
@@ -388,6 +390,15 @@ impl<R: Runtime> Driver<R> {
             let outcome = probe::run(&driver.rt, &what, cancel.wait()).await;
             driver.lock().checks.remove(&run);
             driver.handle(Event::CheckDone { run, outcome });
+        });
+    }
+
+    /// Off the lock: with many rows it takes longer than a leader may be silent.
+    fn export(self: &Arc<Self>, index: u64, tables: Box<Frozen>) {
+        let driver = Arc::clone(self);
+        self.rt.spawn(async move {
+            let tables = driver.rt.blocking(move || tables.encode()).await;
+            driver.handle(Event::Exported { index, tables });
         });
     }
 

@@ -23,6 +23,7 @@ play!(
     bad_input,
     clear_start_errors,
     leave,
+    watches,
     pool,
     hostile_gossip,
     cluster,

@@ -25,7 +25,7 @@ mod tables;
 mod tests;
 
 pub use convoke_raft::Refusal;
-pub use tables::Tables;
+pub use tables::{Frozen, Tables};
 
 /// What can happen. `O` travels with a request and says who wants to know.
 #[derive(Debug)]

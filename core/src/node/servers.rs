@@ -117,6 +117,8 @@ pub(super) struct Servers {
     halted: Option<String>,
     /// A change of membership is under way.
     changing: bool,
+    /// The tables are being encoded.
+    exporting: bool,
     look_at: Option<Time>,
     /// A full comparison is due as soon as there is somebody to compare with.
     owes: bool,
@@ -184,6 +186,7 @@ impl Servers {
             autopilot: Autopilot::default(),
             halted: None,
             changing: false,
+            exporting: false,
             look_at: None,
             owes: false,
             reading: false,
@@ -308,6 +311,11 @@ impl Node {
         self.drain_consensus(now, actions, out);
     }
 
+    pub(super) fn exported(&mut self, index: u64, tables: Vec<u8>) {
+        self.servers.exporting = false;
+        self.push(Work::Consensus(consensus::Event::Snapshot { index, tables }));
+    }
+
     fn drain_consensus(&mut self, now: Time, mut actions: Out<consensus::Action<Tag>>, out: &mut Out<Action>) {
         for action in actions.drain_actions() {
             self.on_consensus(now, action, out);
@@ -322,8 +330,10 @@ impl Node {
                 self.writes.log(number, Change::Compact { snapshot, log }, out);
             }
             consensus::Action::TakeSnapshot { index } => {
-                let tables = self.tables.export();
-                self.push(Work::Consensus(consensus::Event::Snapshot { index, tables }));
+                // One at a time: the next one is asked for again in time.
+                if !core::mem::replace(&mut self.servers.exporting, true) {
+                    out.push(Action::Export { index, tables: Box::new(self.tables.freeze()) });
+                }
             }
             consensus::Action::Committed { index, client: (client, serial), command, origin } => {
                 let applied = self.tables.apply(index, client, serial, *command);

@@ -605,6 +605,7 @@ impl Machine for Node {
             Event::Asked { id, ask } => self.asked(now, id, ask, out),
             Event::Answered { call, result } => self.answered(now, call, result, out),
             Event::CheckDone { run, outcome } => self.push(Work::Checks(checks::Event::Done { run, outcome })),
+            Event::Exported { index, tables } => self.exported(index, tables),
             Event::ConfigLoaded { result } => self.config_loaded(result, out),
             Event::Persisted { upto } => {
                 let done = self.writes.persisted(upto);

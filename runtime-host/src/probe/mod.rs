@@ -15,7 +15,7 @@ pub mod h2ping;
 pub mod http;
 pub mod net;
 pub mod os_service;
-mod reaper;
+pub(crate) mod reaper;
 pub mod script;
 mod tail;
 #[cfg(test)]

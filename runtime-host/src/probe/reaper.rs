@@ -7,7 +7,8 @@
 //! background and that may still write belongs to it, and is killed with it at the deadline. Until then the exited
 //! program is left unreaped, so that its process group's number cannot be given to anybody else before the kill.
 
-use std::io::{self, PipeReader, Read as _, Write as _};
+use std::fs::File;
+use std::io::{self, PipeReader, Read as _, Seek as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::client::dial::os_text;
@@ -57,11 +59,15 @@ pub(crate) struct Program {
     pub(crate) deadline: Option<Instant>,
     /// Bytes of output to keep.
     pub(crate) keep: usize,
+    /// Added to the environment.
+    pub(crate) env: Vec<(&'static str, String)>,
+    /// What it reads; `None`: nothing.
+    pub(crate) input: Option<Vec<u8>>,
 }
 
 /// Says whether a program may live. Dropping it kills the program's group.
 #[derive(Debug)]
-pub(crate) struct Leash(Arc<Mutex<Group>>);
+pub(crate) struct Leash(Option<Arc<Mutex<Group>>>);
 
 /// A process group as seen by those who may kill it.
 #[derive(Debug)]
@@ -78,13 +84,19 @@ impl Leash {
     /// For a program that is still to be started with the second value.
     pub(crate) fn new() -> (Self, Tag) {
         let group = Arc::new(Mutex::new(Group::Coming));
-        (Self(group.clone()), Tag(group))
+        (Self(Some(group.clone())), Tag(group))
+    }
+
+    /// Lets the program live, however long it takes.
+    pub(crate) fn let_go(mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        if end(&mut lock(&self.0))
+        if let Some(group) = &self.0
+            && end(&mut lock(group))
             && let Some(Ok(reaper)) = REAPER.get()
         {
             reaper.wake();
@@ -126,7 +138,7 @@ pub(crate) fn start(program: &Program, tag: Tag, ended: async_channel::Sender<En
     let Some((name, args)) = program.args.split_first() else {
         return Err("exec: no command".to_owned());
     };
-    let (child, pipe) = spawn(name, args).map_err(|error| match error.kind() {
+    let (child, pipe) = spawn(name, args, program).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound if !name.contains('/') => {
             format!("exec: {name:?}: executable file not found in $PATH")
         }
@@ -148,17 +160,26 @@ pub(crate) fn start(program: &Program, tag: Tag, ended: async_channel::Sender<En
     Ok(())
 }
 
-fn spawn(name: &str, args: &[String]) -> io::Result<(Child, PipeReader)> {
+fn spawn(name: &str, args: &[String], program: &Program) -> io::Result<(Child, PipeReader)> {
     let (pipe, output) = io::pipe()?;
     let child = Command::new(name)
         .args(args)
-        .stdin(Stdio::null())
+        .envs(program.env.iter().map(|(name, value)| (*name, value.as_str())))
+        .stdin(program.input.as_deref().map_or_else(|| Ok(Stdio::null()), readable)?)
         // One pipe for both, so that they stay in order.
         .stdout(output.try_clone()?)
         .stderr(output)
         .process_group(0)
         .spawn()?;
     Ok((child, pipe))
+}
+
+/// A file in memory, so that nobody has to feed a pipe while the program writes.
+fn readable(input: &[u8]) -> io::Result<Stdio> {
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file.into())
 }
 
 static REAPER: OnceLock<Result<Reaper, String>> = OnceLock::new();

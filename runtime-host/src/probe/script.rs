@@ -37,7 +37,7 @@ async fn execute<R: Runtime>(
     timeout: Duration,
     keep: usize,
 ) -> Result<Option<Ended>, String> {
-    let program = Program { args, deadline: Instant::now().checked_add(timeout), keep };
+    let program = Program { args, deadline: Instant::now().checked_add(timeout), keep, env: Vec::new(), input: None };
     let (leash, tag) = Leash::new();
     let (ended, end) = async_channel::bounded(1);
     let running = async {

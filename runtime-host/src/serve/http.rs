@@ -341,6 +341,20 @@ pub async fn answer_agent<R: Runtime>(server: &Arc<Server<R>>, ask: wire::Http) 
     }
 }
 
+/// Answers the agent itself, as if it were a client.
+pub(super) async fn answer_self<R: Runtime>(
+    server: &Arc<Server<R>>,
+    path: &str,
+    query: &str,
+    headers: &dyn Headers,
+) -> Response {
+    let request = Request { method: "GET", path, query, headers, body: &[], remote: None };
+    match answer(server, &request, Instant::now(), None, 0).await {
+        Reply::Whole(response) => response,
+        Reply::Lines(_) => Response::text(500, "logs are not watched"),
+    }
+}
+
 /// Fields that came from another agent.
 #[derive(Debug)]
 struct Pairs(Vec<(String, String)>);

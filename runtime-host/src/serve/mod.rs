@@ -3,7 +3,7 @@
 //! * [`http`]: HTTP framing by hyper around the pure handlers. * [`dns`]: DNS over UDP and TCP, and recursion.
 //! * `batch`: many datagrams in one system call. * `recurse`: upstream servers. * `again`: fewer switches of threads.
 //! * [`gossip`]: datagrams and streams of the pools. * [`rpc`]: streams between agents.
-//! * [`bind`]: sockets, with errors that say what to do.
+//! * [`watches`]: watches of the configuration and their handlers. * [`bind`]: sockets, with errors that say what to do.
 
 mod again;
 mod batch;
@@ -13,3 +13,4 @@ pub mod gossip;
 pub mod http;
 mod recurse;
 pub mod rpc;
+pub mod watches;

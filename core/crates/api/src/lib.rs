@@ -4,6 +4,7 @@
 //! * [`request`]: what a runtime hands in. * [`response`]: what it gets back.
 //! * [`agent_view`]: what the agent publishes of itself for the handlers to read.
 //! * [`effect`]: what a handler cannot do itself: changes, for the node to carry out.
+//! * [`plan`]: the other side: what a watch asks, and what of an answer is new.
 //!
 //! On the way:
 //! * `route`, `routes`: from method and path to a handler. * [`query`], [`percent`]: parameters. * `call`: one request,
@@ -43,6 +44,7 @@ mod later;
 pub mod operator;
 pub mod percent;
 pub mod place;
+pub mod plan;
 mod prepared;
 pub mod query;
 mod register;

@@ -14,6 +14,7 @@ use crate::settings::{
 };
 use crate::source::Environment;
 use crate::value::{Object, Position};
+use crate::watch::decode_watch;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -168,7 +169,17 @@ fn checks(config: &mut Config, tree: &mut Tree<'_>) {
     config.enable_agent_tls_for_checks = tree.flag("enable_agent_tls_for_checks", config.enable_agent_tls_for_checks);
     config.enable_central_service_config =
         tree.flag("enable_central_service_config", config.enable_central_service_config);
-    config.watches = tree.items("watches").into_iter().map(tree::json_of).collect();
+    for item in tree.items("watches") {
+        match decode_watch(item) {
+            Ok((watch, idle)) => {
+                for name in idle {
+                    tree.report.warn(item.at, format!("watches: {name} has no effect; the own datacenter is watched"));
+                }
+                config.watches.push(watch);
+            }
+            Err((at, reason)) => tree.report.refuse(at, format!("watches: {reason}")),
+        }
+    }
     config.config_entries_bootstrap = tree.items("config_entries.bootstrap").into_iter().map(tree::json_of).collect();
 
     // Scripts from files run with either switch; without one they are refused when they are registered, which is worth saying early.

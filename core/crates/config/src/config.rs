@@ -3,6 +3,7 @@
 use crate::definition::{CheckDefinition, ServiceDefinition};
 use crate::net::{Cidr, ListenAddr};
 pub use crate::settings::*;
+use crate::watch::WatchDefinition;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -131,8 +132,8 @@ pub struct Config {
     pub check_output_max_size: u64,
     /// HTTP checks present the agent's certificate.
     pub enable_agent_tls_for_checks: bool,
-    /// Each a JSON object as text.
-    pub watches: Vec<String>,
+    /// What the agent watches, and whom it tells.
+    pub watches: Vec<WatchDefinition>,
     /// Config entries written by a new leader, each a JSON object as text.
     pub config_entries_bootstrap: Vec<String>,
     /// Merge central configuration into registrations.

@@ -37,6 +37,7 @@ mod settings;
 pub mod source;
 pub mod template;
 pub mod value;
+pub mod watch;
 mod weak;
 
 pub use config::*;

@@ -231,7 +231,7 @@ pub(crate) static ROOT: &[Key] = &[
     works("enable_script_checks", Bool),
     works("service", Services),
     works("services", Services),
-    idle("watches", RawList),
+    works("watches", RawList),
     // ---- cluster
     works(
         "autopilot",

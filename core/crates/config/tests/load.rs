@@ -1,6 +1,7 @@
 //! Sources in, configuration or diagnostics out.
 
 use convoke_config::definition::ServiceAddress;
+use convoke_config::watch::{WatchDefinition, WatchHandler, Watched};
 use convoke_config::{
     Config, Diagnostic, Environment, Flags, Format, Interface, ListenAddr, Loaded, LogLevel, Source, TlsVersion, load,
 };
@@ -379,14 +380,14 @@ fn old_names_are_taken_and_named() {
 
 #[test]
 fn what_has_no_effect_is_named_once() {
-    let text = "watches = []\nwatches = []\nautopilot { redundancy_zone_tag = \"z\" }\nlog_json = true";
+    let text = "segments = []\nsegments = []\nautopilot { redundancy_zone_tag = \"z\" }\nlog_json = true";
     let loaded = hcl(text).unwrap();
-    assert_eq!(loaded.config.without_effect, ["autopilot.redundancy_zone_tag", "watches"]);
+    assert_eq!(loaded.config.without_effect, ["autopilot.redundancy_zone_tag", "segments"]);
     let said: Vec<_> = loaded.warnings.iter().map(Diagnostic::to_string).collect();
     assert_eq!(
         said,
         [
-            "a.hcl:1: watches has no effect in this version",
+            "a.hcl:1: segments has no effect in this version",
             "a.hcl:3: autopilot.redundancy_zone_tag has no effect in this version",
         ]
     );
@@ -466,7 +467,9 @@ fn gitlab() {
     assert_eq!(config.node_name, "gitlab-1.example.com");
     assert_eq!((config.bootstrap_expect, config.server), (3, true));
     assert_eq!(config.services[0].checks[0].args.len(), 3);
-    assert_eq!(config.watches, [r#"{"args":["/x"],"service":"postgresql","type":"service"}"#]);
+    let watched = Watched::Service { name: "postgresql".into(), tags: vec![], passing_only: false };
+    let handler = WatchHandler::Program(vec!["/x".into()]);
+    assert_eq!(config.watches, [WatchDefinition { watched, filter: String::new(), token: String::new(), handler }]);
     assert_eq!(config.server_rejoin_age_max, Duration::ZERO);
 }
 

@@ -34,6 +34,16 @@ impl Raft {
         self.timers.put(Timer::Election, self.may_campaign().then_some(at));
     }
 
+    /// After a lost vote, which most often was split: nobody leads, and to wait a whole timeout more helps nobody. At random
+    /// up to one, so that the next votes are not split as well. Without a pre-vote the candidate would disturb whoever leads
+    /// by then.
+    fn await_next_vote(&mut self, now: Time) {
+        if self.config.pre_vote && !self.flaws.has(Flaw::SplitVoteWaits) {
+            let at = now + self.rng.duration(self.config.election_timeout);
+            self.timers.put(Timer::Election, self.may_campaign().then_some(at));
+        }
+    }
+
     /// The oldest write is under way for so long that an election would not help.
     fn is_stalled(&self, now: Time) -> bool {
         !self.flaws.has(Flaw::StallIgnored)
@@ -153,7 +163,10 @@ impl Raft {
             }
             (Role::Candidate, Ballot::Won) => self.become_leader(now, out),
             // Who lost waits as a follower, so that its timer does not run against the next candidate's.
-            (Role::Candidate, Ballot::Lost) => self.follow(now, self.term, None, out),
+            (Role::Candidate, Ballot::Lost) => {
+                self.follow(now, self.term, None, out);
+                self.await_next_vote(now);
+            }
             _ => {}
         }
     }

@@ -45,6 +45,8 @@ pub enum Flaw {
     PreVoteRefreshes,
     /// E7: a refused pre-vote does not teach the higher term.
     PreVoteTeachesNothing,
+    /// E7: who lost a vote waits as long as if somebody led.
+    SplitVoteWaits,
     /// E8: the target of a transfer asks for pre-votes first.
     TransferPreVotes,
     /// E9: who starts a pre-vote keeps the answers of the one before.

@@ -67,10 +67,14 @@ impl Raft {
         if lead.peers.len() + usize::from(members.contains(own)) != members.0.len()
             || !lead.peers.keys().all(|id| members.contains(*id))
         {
+            let alone = lead.peers.is_empty();
             lead.peers.retain(|id, _| members.contains(*id));
             let last = self.log.last_index();
             for id in members.ids().filter(|id| *id != own) {
                 lead.peers.entry(id).or_insert_with(|| Progress::new(last));
+            }
+            if alone && !lead.peers.is_empty() {
+                self.timers.set(Timer::Heartbeat, self.now + self.config.heartbeat_interval);
             }
         }
     }
@@ -87,10 +91,12 @@ impl Raft {
         lead.sent.push_back((lead.round, now));
         let message = Message::Heartbeat { term: self.term, round: lead.round, commit: self.commit };
         let peers: Vec<NodeId> = lead.peers.keys().copied().collect();
+        // Who is alone does not wake to tell nobody; [`Raft::sync_peers`] begins with the first peer.
+        let next = (!peers.is_empty()).then(|| now + self.config.heartbeat_interval);
         for id in peers {
             self.send(id, message.clone(), out);
         }
-        self.timers.set(Timer::Heartbeat, now + self.config.heartbeat_interval);
+        self.timers.put(Timer::Heartbeat, next);
     }
 
     pub(crate) fn on_heartbeat_reply(

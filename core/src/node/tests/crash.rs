@@ -1,6 +1,7 @@
 //! Restarts and crashes: what was acknowledged is there again.
 
 use super::*;
+use crate::log::read_snapshot;
 use crate::node::StartError;
 use proptest::prelude::*;
 
@@ -152,6 +153,36 @@ fn a_long_log_is_compacted_and_recovers() {
     let index = world.view().index();
     let world = World::recover(server(), world.disk.clone());
     assert_eq!((world.view().index(), world.view().kv_range(Scope::default(), "k").count()), (index, 4));
+}
+
+#[test]
+fn changes_go_on_while_the_tables_are_encoded() {
+    let mut world = World::new(server());
+    world.fast_exports = false;
+    let value: Arc<[u8]> = Arc::from(vec![7_u8; 256 << 10]);
+    let put = |world: &mut World, n: u64| {
+        let Command::KvSet(set) = kv(&format!("k{}", n % 4)) else { unreachable!() };
+        assert_eq!(world.propose(Command::KvSet(KvSet { value: Arc::clone(&value), flags: n, ..set })).0, 200);
+    };
+    for n in 0..120 {
+        put(&mut world, n);
+    }
+    // Asked for once, however long it takes.
+    assert_eq!((world.exports.len(), world.disk.snapshot.is_some()), (1, false));
+    let frozen_at = world.exports[0].0;
+    world.export();
+    let bytes = world.disk.snapshot.clone().expect("a snapshot");
+    let snapshot = read_snapshot(&bytes).unwrap();
+    assert_eq!(snapshot.meta.position.index, frozen_at, "what came later is not in it");
+    // The next one is asked for in time, and nothing is lost in between.
+    for n in 120..240 {
+        put(&mut world, n);
+    }
+    assert_eq!(world.exports.len(), 1);
+    let index = world.view().index();
+    let world = World::recover(server(), world.disk.clone());
+    assert_eq!(world.view().index(), index);
+    assert_eq!(world.view().kv(Scope::default(), "k3").unwrap().flags, 239);
 }
 
 #[test]

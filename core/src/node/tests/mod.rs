@@ -20,6 +20,7 @@ use convoke_config::config::Config;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 use convoke_kit::{Machine as _, Out, Time};
 
+use crate::consensus::Frozen;
 use crate::node::{Action, Boot, Event, Level, Node, Published, RequestId};
 use crate::probe::{Outcome, Probe, RunId};
 use crate::store::{Change, Recovered, Write};
@@ -111,6 +112,10 @@ pub(super) struct World {
     pub(super) disk: Disk,
     /// Whether writes become durable at once.
     pub(super) fast_disk: bool,
+    /// Tables to be encoded.
+    pub(super) exports: Vec<(u64, Box<Frozen>)>,
+    /// Whether that is done at once.
+    pub(super) fast_exports: bool,
     pub(super) loads: usize,
     pub(super) reconfigured: usize,
     pub(super) ready: usize,
@@ -148,6 +153,8 @@ impl World {
             writes: Vec::new(),
             disk,
             fast_disk: true,
+            exports: Vec::new(),
+            fast_exports: true,
             loads: 0,
             reconfigured: 0,
             ready: 0,
@@ -178,7 +185,7 @@ impl World {
     fn take(&mut self, out: &mut Out<Action>) {
         self.packets.extend(out.datagrams().map(|packet| (packet.lane, packet.to, packet.bytes.to_vec())));
         out.clear_datagrams();
-        let (mut published, mut replied) = (0, false);
+        let (mut published, mut replied, mut exports) = (0, false, Vec::new());
         for action in out.drain_actions() {
             match action {
                 Action::Reply { id, response } => {
@@ -196,6 +203,7 @@ impl World {
                     assert_eq!(write.seq, self.writes.last().map_or(write.seq, |last| last.seq + 1));
                     self.writes.push(write);
                 }
+                Action::Export { index, tables } => exports.push((index, tables)),
                 Action::LoadConfig => self.loads += 1,
                 Action::Log { level, message, .. } => self.lines.push((level, message)),
                 Action::Reconfigure(_) => self.reconfigured += 1,
@@ -213,6 +221,17 @@ impl World {
         self.publishes += published;
         if self.fast_disk && !self.writes.is_empty() {
             self.persist(usize::MAX);
+        }
+        self.exports.extend(exports);
+        if self.fast_exports {
+            self.export();
+        }
+    }
+
+    /// Encodes what the node asked to be encoded.
+    pub(super) fn export(&mut self) {
+        for (index, tables) in core::mem::take(&mut self.exports) {
+            self.event(Event::Exported { index, tables: tables.encode() });
         }
     }
 

@@ -137,6 +137,25 @@ fn e7_who_learns_a_term_from_a_refusal_asks_again_soon() {
 }
 
 #[test]
+fn e7_a_split_vote_is_repeated_soon() {
+    // Two that stand in one moment (seed 766 of the simulator's lives: nobody led three timeouts after the healing).
+    prove(Flaw::SplitVoteWaits, |flaw| {
+        let mut bench = Bench::new(2, &[1, 1], flaw);
+        while bench.raft.role() != Role::Candidate {
+            bench.next_timer();
+            let asked = bench.raft.term() + 1;
+            bench.hear(1, Message::PreVoteReply { term: 1, asked, granted: true });
+        }
+        bench.persist_all();
+        let asked = bench.raft.term();
+        bench.hear(1, Message::VoteReply { term: asked, asked, granted: false });
+        assert_eq!(bench.raft.role(), Role::Follower);
+        let next = bench.raft.poll_timeout().expect("it waits for something");
+        assert!(next.at.since(bench.now) <= ELECTION, "{next:?} at {:?}", bench.now);
+    });
+}
+
+#[test]
 fn e7_a_stale_cohort_with_a_high_term_converges() {
     // Two servers lag behind in the log, but one of them is ahead in the term.
     let (mut world, leader) = World::led(3, 7, None);

@@ -1,8 +1,9 @@
 //! Scenarios R: a read sees everything that was acknowledged before it began. The world checks it at every answer.
 
 use crate::bench::{Bench, append, at, said};
-use crate::harness::{ELECTION, Fate, MS, Outcome, SECOND, World, prove};
-use convoke_raft::{Event, Flaw, Message, ReadId, ReadMode, Refusal, Role, Ticket};
+use crate::harness::{ELECTION, Fate, MS, Outcome, SECOND, World, id, prove};
+use convoke_kit::Machine as _;
+use convoke_raft::{Change, Event, Flaw, Message, ReadId, ReadMode, Refusal, Role, Ticket};
 
 /// The leader is cut off; the others elect another, which commits. Meanwhile the old one is asked again and again.
 fn ask_the_deposed(world: &mut World, leader: usize, mode: ReadMode) -> Vec<Ticket> {
@@ -42,7 +43,7 @@ fn r1_the_last_voter_waits_for_the_lease_of_the_leader_that_left() {
         let last = 1 - leader;
         // The entry arrives, and the leader does not hear so.
         world.cut.insert((last, leader));
-        world.change(leader, convoke_raft::Change::Remove(crate::harness::id(leader)));
+        world.change(leader, Change::Remove(id(leader)));
         world.run(2 * MS);
         world.crash(last, 9);
         world.restart(last);
@@ -143,7 +144,7 @@ fn r4_a_round_of_an_earlier_reign_confirms_nothing_in_a_later_one() {
         bench.persist_all();
         // A heartbeat of term 4 comes late. Answered in term 5 it would confirm round 7 of term 5, which was sent later.
         let told = said(&bench.hear(1, Message::Heartbeat { term: 4, round: 7, commit: 0 }));
-        assert_eq!(told, [(crate::harness::id(1), Message::Outdated { term: 5 })]);
+        assert_eq!(told, [(id(1), Message::Outdated { term: 5 })]);
     });
 }
 
@@ -349,4 +350,40 @@ fn a_lone_leader_reads_without_asking_anybody() {
         let ticket = world.read(0, mode);
         assert!(world.is_done(ticket));
     }
+}
+
+#[test]
+fn a_lone_leader_does_not_wake_to_tell_nobody_that_it_leads() {
+    let mut world = World::cluster(1, 1, 3, None);
+    world.elect();
+    world.commit(0);
+    assert_eq!(world.raft(0).poll_timeout(), None, "nothing is due");
+    // It has rested for longer than any lease; what it knows is as current as ever, whoever asks, and after each answer it
+    // rests again.
+    for mode in [ReadMode::Lease, ReadMode::Quorum] {
+        world.run(30 * SECOND);
+        assert!(world.raft(0).lease_until(world.now).is_some());
+        let ticket = world.read(0, mode);
+        assert!(world.is_done(ticket));
+        world.run(SECOND);
+        assert_eq!(world.raft(0).poll_timeout(), None, "after {mode:?}");
+    }
+    // From its first follower on it sends rounds: a voter that hears none would stand, one that answers none ends the reign.
+    world.add_learner(0, 1);
+    world.run(SECOND);
+    world.change(0, Change::Promote(id(1)));
+    world.run(10 * SECOND);
+    assert_eq!((world.leader(), world.raft(0).stats().elections_won), (Some(0), 1), "it leads on");
+    assert!(world.raft(0).membership().1.is_voter(id(1)) && world.raft(0).lease_until(world.now).is_some());
+    world.isolate(0);
+    world.run(SECOND);
+    assert!(world.raft(0).role() != Role::Leader && world.raft(0).lease_until(world.now).is_none());
+    world.heal();
+    world.settle();
+    // Alone again, at rest again.
+    let leader = world.elect();
+    world.change(leader, Change::Remove(id(1 - leader)));
+    world.run(SECOND);
+    assert_eq!(world.raft(leader).poll_timeout(), None);
+    world.settle();
 }
