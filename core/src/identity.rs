@@ -13,6 +13,9 @@ use convoke_raft::NodeId;
 /// Meta key that Consul puts on every node, with the name of its network segment.
 const SEGMENT_META: &str = "consul-network-segment";
 
+/// The tag that says for how long a member is remembered once it is gone.
+pub(crate) const STAY_TAG: &str = "rc_tm";
+
 /// The partition of an agent; empty in a configuration means `default`.
 #[must_use]
 pub fn partition(config: &Config) -> &str {
@@ -122,6 +125,9 @@ pub fn tags(config: &Config, identity: &Identity) -> BTreeMap<String, String> {
         }
     } else {
         tag("role", "node".to_string());
+        if let Some(stays) = config.advertise_reconnect_timeout {
+            tag(STAY_TAG, convoke_config::duration::format(stays));
+        }
     }
     if !matches!(config.partition.as_str(), "" | "default") {
         tag("ap", config.partition.clone());
@@ -175,6 +181,9 @@ mod tests {
         let of_client = tags(&config, &identity);
         assert_eq!(&*of_client["role"], "node");
         assert!(!of_client.contains_key("port") && !of_client.contains_key("ap"));
+        assert!(!of_client.contains_key("rc_tm"));
+        config.advertise_reconnect_timeout = Some(core::time::Duration::from_secs(5400));
+        assert_eq!(tags(&config, &identity)["rc_tm"], "1h30m0s");
         config.partition = "p".to_string();
         assert_eq!(tags(&config, &identity)["ap"], "p");
     }

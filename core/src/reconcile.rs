@@ -321,16 +321,6 @@ impl Reconcile {
             return self.decide_missing(now, name, world).into_iter().collect();
         };
         let facts = Facts::of(member.profile);
-        if facts.datacenter != world.config.datacenter {
-            self.tell(texts, || {
-                format!(
-                    "member {name:?} is of datacenter {:?} and does not belong into the LAN pool of {:?}; it is ignored: join \
-                     datacenters over the WAN pool",
-                    facts.datacenter, world.config.datacenter
-                )
-            });
-            return Vec::new();
-        }
         match member.state {
             State::Alive | State::Suspect => self.decide_alive(facts, world, texts),
             State::Failed => failed(&facts, world.view).into_iter().collect(),

@@ -165,7 +165,7 @@ impl Member {
 }
 
 /// Five sealed agents find each other, one of them by name; one dies and everybody notices; a stranger with another key
-/// stays out; the key is changed while a member restarts.
+/// stays out, so does one of another datacenter; the key is changed while a member restarts.
 pub(crate) fn pool(binary: &'static str) {
     let port = shared_port();
     let encrypt = format!("-encrypt={KEY}");
@@ -192,12 +192,23 @@ pub(crate) fn pool(binary: &'static str) {
     one.until("n5 to be critical", || one.health("n5") == "critical");
 
     let stranger = Member::start(binary, 6, port, &[&format!("-encrypt={OTHER}"), "-retry-join=127.0.0.1"]);
-    stranger.until("a word about the key", || stranger.log().contains("key"));
+    let why = "it is encrypted with a key that is not in the keyring here";
+    stranger.until("a word about the key", || stranger.log().contains(&format!("the other side refused: {why}")));
     stranger.until("the second try", || stranger.log().matches("joining the LAN pool failed").count() > 1);
     assert_eq!(stranger.members(), "n6 1");
     assert_eq!(one.members(), failed);
-    one.until("a word about the stranger", || one.log().contains("refused a connection"));
+    one.until("a word about the stranger", || one.log().contains("refused a connection") && one.log().contains(why));
     drop(stranger);
+
+    // The right key, and the wrong datacenter.
+    let more = [encrypt.as_str(), "-retry-join=127.0.0.1", "-datacenter=dc2"];
+    let abroad = Member::start(binary, 7, port, &more);
+    let why = "member \"n7\" has dc \"dc2\", and the pool here is of dc \"dc1\"";
+    for member in [&abroad, &one] {
+        member.until("a word about the datacenter", || member.log().replace("\\\"", "\"").contains(why));
+    }
+    assert_eq!((abroad.members(), one.members()), ("n7 1".to_owned(), failed.to_owned()));
+    drop(abroad);
 
     // The key is changed while n4 is down and comes back with the old one.
     others[2].kill();

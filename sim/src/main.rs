@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         "quiet" => quiet(args),
         "join" => join(args),
         "split" => split(args),
+        "memory" => memory(args),
         "swarm" => lives::swarm(args),
         "bugs" => lives::bugs(args),
         "chaos" => lives::chaos(args),
@@ -126,6 +127,12 @@ fn command() -> Command {
                 .arg(seed())
                 .arg(nodes("100"))
                 .arg(number("minutes", "10", "For how long they are apart")),
+        )
+        .subcommand(
+            Command::new("memory")
+                .about("Bytes that a member costs every other one")
+                .arg(nodes("10000"))
+                .arg(number("agents", "64", "How many agents are measured, each without and with coordinates")),
         )
         .subcommand(
             Command::new("speed")
@@ -347,6 +354,22 @@ fn split(args: &ArgMatches) -> bool {
             false
         }
     }
+}
+
+fn memory(args: &ArgMatches) -> bool {
+    let (n, agents) = ((get(args, "nodes") as usize).max(2), (get(args, "agents") as usize).max(1));
+    let bar = show::bar(2 * agents as u64 + 2, "agents");
+    let seen = measure::memory::memory(n, agents.min(n), show::held, || bar.inc(1));
+    bar.finish_and_clear();
+    let Some(seen) = seen else {
+        say!("the agents cannot join");
+        return false;
+    };
+    say!("bytes a member in the memory of each of {agents} agents of {n}:");
+    say!("    {:>6.1} name and tags", seen.texts);
+    say!("    {:>6.1} in the table besides", seen.table - seen.texts);
+    say!("    {:>6.1} where it is, with coordinates on ({} places known)", seen.places, seen.placed);
+    true
 }
 
 fn speed(args: &ArgMatches) -> bool {

@@ -161,7 +161,7 @@ impl World {
         let known = Members::of((first..first + n).map(|i| {
             let node = &self.nodes[i];
             let spec = &node.spec;
-            let profile = Profile::new(&spec.name, address_of(node.address), spec.tags.clone(), spec.config.versions);
+            let profile = Profile::new(&spec.name, address_of(node.address), &spec.tags, spec.config.versions);
             (profile, self.first_incarnation(i))
         }));
         for node in first..first + n {

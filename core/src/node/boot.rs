@@ -17,7 +17,7 @@ use crate::local::persist::{self, Kept, TtlState};
 use crate::local::{Change, Local, Refusal, Unnamed, is_maintenance, rows};
 use crate::node::Node;
 use crate::node::gossip::{self, Gossip};
-use crate::node::servers::{self, Servers};
+use crate::node::servers::{self, Presence, Servers};
 use crate::recovery::{self, RecoveryError};
 use crate::store::Recovered;
 use crate::{identity, store};
@@ -46,6 +46,9 @@ pub enum StartError {
     /// Definitions in the configuration files are refused.
     #[error("{}", .0.join("; "))]
     Refused(Vec<String>),
+    /// A server that was away for too long.
+    #[error("{0}")]
+    Away(String),
     /// No key where there should be one.
     #[error("{0}")]
     Keyring(String),
@@ -92,12 +95,14 @@ impl Node {
                  committed; give the other servers of the list the same file, or an empty data_dir",
             ));
         }
+        let presence = Presence::new(&config, &recovered, wall, &mut warnings).map_err(StartError::Away)?;
         let mut rng = Rng::new(seed);
         let gossip = Gossip::new(&config, &identity, &recovered, wall, &mut rng, &mut warnings)?;
         let durable = !config.data_dir.is_empty() && !config.dev_mode;
         let rows = core::mem::take(&mut tables.tables);
-        let servers =
+        let mut servers =
             Servers::new(&config, &identity, tables, &recovered, durable, &mut rng).map_err(RecoveryError::Raft)?;
+        servers.presence = presence;
         Ok((Self::assemble(config, identity, rows, servers, loaded, gossip, rng, wall), warnings))
     }
 }

@@ -103,6 +103,8 @@ struct Leaving {
     /// Not longer than this.
     until: Time,
     waiting: Vec<Pool>,
+    /// All pools were told, or had their time: it serves until then.
+    drains: bool,
     askers: Vec<RequestId>,
 }
 

@@ -34,8 +34,10 @@ use crate::store::{self, Change};
 use crate::sync;
 
 mod members;
+mod presence;
 mod questions;
 
+pub(super) use presence::Presence;
 use questions::refused;
 
 /// Folder of what is kept of the cluster.
@@ -93,6 +95,8 @@ pub(super) struct Known {
 pub(super) struct Servers {
     pub(super) id: NodeId,
     pub(super) consensus: Option<Consensus<Tag>>,
+    /// When it was last there.
+    pub(super) presence: Presence,
     consensus_out: Out<consensus::Action<Tag>>,
     forward: Forward<Origin>,
     forward_out: Out<forward::Action<Origin>>,
@@ -163,6 +167,7 @@ impl Servers {
         let expects = config.server && config.bootstrap_expect > 1 && !identity::leads_alone(config);
         let expect = usize::try_from(config.bootstrap_expect).unwrap_or(usize::MAX);
         Ok(Self {
+            presence: Presence::default(),
             id,
             consensus,
             consensus_out: Out::new(),
@@ -235,6 +240,7 @@ impl Servers {
         let consensus = self.consensus.as_ref().and_then(Consensus::poll_timeout);
         let at = |at: Option<Time>, reason| at.map(|at| Deadline { at, reason });
         let own = Deadline::earliest(at(self.look_at, "look at servers"), at(self.rows_at, "rows of the own node"));
+        let own = Deadline::earliest(own, self.presence.deadline());
         Deadline::earliest(Deadline::earliest(consensus, self.forward.poll_timeout()), own)
     }
 

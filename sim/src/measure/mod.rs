@@ -1,8 +1,10 @@
 //! The figures that a pool is judged by, each a function of a seed.
 //!
 //! * [`detect`], [`quiet`], [`join`], [`split`]: at the usual settings. [`lifeguard`]: the grid of the paper.
+//! * [`mod@memory`]: what members cost.
 
 pub mod lifeguard;
+pub mod memory;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use convoke_catalog::Table;
 use convoke_catalog::model::{Check, Service, Str};
 use convoke_config::config::Config;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
-use convoke_swim::{Coordinate, Members, Profile, State, Tags};
+use convoke_swim::{Coordinate, Members, Profile, State, TagsRef};
 
 /// The agent's own state at one moment. Immutable; a new one is published after every change.
 #[derive(Clone, Debug)]
@@ -212,7 +212,7 @@ impl<'a> Member<'a> {
 
     /// Serf tags.
     #[must_use]
-    pub fn tags(&self) -> &'a Tags {
+    pub fn tags(&self) -> TagsRef<'a> {
         self.profile.tags()
     }
 

@@ -108,7 +108,7 @@ pub(crate) static ROOT: &[Key] = &[
     works("advertise_addr_wan", Text),
     works("advertise_addr_wan_ipv4", Text),
     works("advertise_addr_wan_ipv6", Text),
-    idle("advertise_reconnect_timeout", Duration),
+    works("advertise_reconnect_timeout", Duration),
     works("bind_addr", Text),
     works("client_addr", Text),
     works(
@@ -140,7 +140,7 @@ pub(crate) static ROOT: &[Key] = &[
     works("leave_on_terminate", Bool),
     works("pid_file", Text),
     works("rejoin_after_leave", Bool),
-    idle("server_rejoin_age_max", Duration),
+    works("server_rejoin_age_max", Duration),
     works("skip_leave_on_interrupt", Bool),
     // ---- DNS
     works("alt_domain", Text),
@@ -258,7 +258,7 @@ pub(crate) static ROOT: &[Key] = &[
             idle("enable_xds_load_balancing", Bool),
             idle("grpc_keepalive_interval", Duration),
             idle("grpc_keepalive_timeout", Duration),
-            idle("leave_drain_time", Duration),
+            works("leave_drain_time", Duration),
             works("raft_multiplier", Int),
             works("rpc_hold_timeout", Duration),
         ]),

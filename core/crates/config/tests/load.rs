@@ -474,6 +474,24 @@ fn gitlab() {
 }
 
 #[test]
+fn only_clients_say_how_long_they_are_remembered() {
+    let base = |text: &str| [flags(&[("data-dir", "/d"), ("bind", "127.0.0.1")]), file("a.hcl", text)];
+    let client = config("advertise_reconnect_timeout = \"36h\"");
+    assert_eq!(client.advertise_reconnect_timeout, Some(Duration::from_secs(36 * 3600)));
+    assert!(client.without_effect.is_empty());
+    let server = refused(&base("advertise_reconnect_timeout = \"36h\"\nserver = true"), &machine());
+    assert!(
+        server.iter().any(|line| line.contains("advertise_reconnect_timeout can only be used on a client")),
+        "{server:?}"
+    );
+    let nothing = refused(&base("advertise_reconnect_timeout = \"0s\""), &machine());
+    assert!(nothing.iter().any(|line| line.contains("must be longer than 0s")), "{nothing:?}");
+    let others = config("performance { leave_drain_time = \"7s\" }\nserver_rejoin_age_max = \"24h\"");
+    assert_eq!((others.performance.leave_drain_time.as_secs(), others.server_rejoin_age_max.as_secs()), (7, 86_400));
+    assert!(others.without_effect.is_empty());
+}
+
+#[test]
 fn of_two_with_one_id_the_last_counts() {
     let text =
         "services { name = \"x\" port = 1 }\nservices { name = \"y\" id = \"x\" }\ncheck { name = \"x\" ttl = \"1s\" }";

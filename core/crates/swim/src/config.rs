@@ -40,6 +40,15 @@ impl Lifeguard {
     pub const NONE: Self = Self { probe: false, suspicion: false, buddy: false };
 }
 
+/// A tag whose value all members of a pool must share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alike {
+    /// The tag.
+    pub tag: &'static str,
+    /// For people, where a member has another value: what to do instead.
+    pub advice: &'static str,
+}
+
 /// Settings of one pool. Members of a pool should share them; what happens otherwise is said at each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -103,6 +112,12 @@ pub struct Config {
     pub verify_outgoing: bool,
     /// Envelope versions spoken.
     pub versions: Versions,
+    /// Tags that must be the same at every member. Who has another value cannot join, is not taken in by gossip, and is told
+    /// so. Default none. A tag that ever changes at a member would keep its news out.
+    pub alike: &'static [Alike],
+    /// The tag by which a member says for how long it is remembered once it failed or left, as in `24h0m0s`; without it, or
+    /// where it makes no sense, `reconnect_timeout` and `tombstone_timeout` count. Default: empty, there is no such tag.
+    pub stay_tag: &'static str,
 }
 
 impl Config {
@@ -137,6 +152,8 @@ impl Config {
             verify_incoming: true,
             verify_outgoing: true,
             versions: Versions::OURS,
+            alike: &[],
+            stay_tag: "",
         }
     }
 

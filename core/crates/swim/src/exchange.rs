@@ -205,17 +205,28 @@ impl Swim {
                 self.warn(now, why, || format!("refused a connection from {from}: {why}"), out);
                 self.frame(&Frame::Refused { why }, version, false)
             }
-            Ok(frame) => self.answer(now, &frame, version, out).unwrap_or_default(),
+            Ok(frame) => self.answer(now, from, &frame, version, out).unwrap_or_default(),
         };
         out.push(Action::Respond { stream, frame: reply });
     }
 
-    fn answer(&mut self, now: Time, frame: &Frame<'_>, version: u8, out: &mut Out<Action>) -> Option<Vec<u8>> {
+    fn answer(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        frame: &Frame<'_>,
+        version: u8,
+        out: &mut Out<Action>,
+    ) -> Option<Vec<u8>> {
         match frame {
             Frame::Ping { seq, target } if *target == self.profile.name() => {
                 Some(self.frame(&Frame::Ack { seq: *seq }, version, false))
             }
             Frame::Compare { claim, digests, clock, heard } => {
+                if let Some(why) = self.strange(claim) {
+                    self.warn(now, "alike", || format!("refused a connection from {from}: {why}"), out);
+                    return Some(self.frame(&Frame::Refused { why: &why }, version, false));
+                }
                 self.on_alive(now, claim, out);
                 let mask = self.differing(digests)?;
                 let rows = self.rows(now, mask, |_, _| true);
@@ -255,7 +266,7 @@ impl Swim {
             if mask >> table::bucket(table::hash(claim.name)) & 1 == 0 || !wanted(&claim, entry.state) {
                 continue;
             }
-            let age = if entry.state.is_up() { 0 } else { self.age(slot, entry.state, now) };
+            let age = if entry.state.is_up() { 0 } else { self.age(slot, entry, now) };
             // More than fits is left for another time; gossip and later comparisons bring it.
             if rows.len() > MAX_ROWS
                 || !wire::push(&Row { claim, state: wire::state_to_wire(entry.state), age }, &mut rows)
@@ -309,22 +320,38 @@ impl Swim {
             (Purpose::Probe { seq }, Ok(Frame::Ack { seq: acked })) if acked == seq => {
                 self.on_stream_ack(now, seq, out);
             }
+            (Purpose::Compare { to, join }, Ok(Frame::Table { rows, .. })) if self.only_strangers(rows).is_some() => {
+                // It did not see it: its version is older, or it demands nothing.
+                let why = self.only_strangers(rows).unwrap_or_default();
+                self.compared(now, (to, join), Err(format!("refused here: {why}")), out);
+            }
             (Purpose::Compare { to, join }, Ok(Frame::Table { mask, clock, rows, rumours })) => {
                 self.take_rumours(now, clock, rumours, out);
                 self.on_table(now, to, mask, rows, out);
-                if let Some(ticket) = join {
-                    self.joined(ticket, Ok(()), out);
-                }
+                self.compared(now, (to, join), Ok(()), out);
             }
             (Purpose::Compare { to, join }, frame) => {
                 let why = frame.err().unwrap_or_else(|| String::from("the reply makes no sense here"));
-                match join {
-                    Some(ticket) => self.joined(ticket, Err((to, why)), out),
-                    None => self.warn(now, "compare", || format!("cannot compare members with {to}: {why}"), out),
-                }
+                self.compared(now, (to, join), Err(why), out);
             }
             (Purpose::Keys { id }, Ok(Frame::KeysAnswer(answer))) if answer.id == id => self.on_keys_answer(&answer),
             _ => {}
+        }
+    }
+
+    fn compared(
+        &mut self,
+        now: Time,
+        (to, join): (SocketAddr, Option<Ticket>),
+        outcome: Result<(), String>,
+        out: &mut Out<Action>,
+    ) {
+        match (join, outcome) {
+            (Some(ticket), outcome) => self.joined(ticket, outcome.map_err(|why| (to, why)), out),
+            (None, Err(why)) => {
+                self.warn(now, "compare", || format!("cannot compare members with {to}: {why}"), out);
+            }
+            (None, Ok(())) => {}
         }
     }
 

@@ -18,6 +18,7 @@
 //! * `suspicion`: the time between silence and a verdict. `verdict`: alive, suspect, failed, left: which wins.
 //! * `broadcast`: what still has to be told, and how often. `exchange`: comparing whole tables over streams, joining.
 //! * `packet`: gossip, sealing and opening. `tombstone`: who is gone, and for how long that is remembered.
+//! * `kin`: what tags decide: who belongs here, and who is remembered for how long.
 //! * `rumour`: user events. `keys`: keyring operations across the pool. [`wire`]: messages as bytes.
 //! * [`flaw`]: known bugs, to be put back by tests. `stall`: loops that stand still, for the simulator.
 #![no_std]
@@ -32,6 +33,7 @@ pub mod event;
 mod exchange;
 pub mod flaw;
 mod keys;
+mod kin;
 mod packet;
 mod probe;
 mod rumour;
@@ -47,12 +49,12 @@ mod verdict;
 pub mod vivaldi;
 pub mod wire;
 
-pub use config::{Config, Lifeguard, Versions};
+pub use config::{Alike, Config, Lifeguard, Versions};
 pub use event::{Action, Command, Event, ExchangeId, KeyOp, KeyReport, MemberEvent, StreamId, Ticket, UserEvent};
 pub use flaw::Flaw;
 pub use seal::{Key, Keyring};
 pub use stats::Stats;
 pub use swim::{Boot, Swim};
 pub use table::{Member, Members, Profile, State};
-pub use tags::Tags;
+pub use tags::{Tags, TagsRef};
 pub use vivaldi::Coordinate;

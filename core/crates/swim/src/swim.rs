@@ -119,7 +119,7 @@ impl Swim {
     pub fn new(boot: Boot) -> Self {
         let Boot { name, address, tags, incarnation, keyring, config, seed, members, flaw } = boot;
         let mut rng = Rng::new(seed);
-        let profile = Arc::new(Profile::new(&name, address, tags, config.versions));
+        let profile = Arc::new(Profile::new(&name, address, &tags, config.versions));
         let mut swim = Self {
             flaws: flaws(flaw),
             stall: Stall::default(),
@@ -177,10 +177,11 @@ impl Swim {
                 slot
             }
         };
-        let gone: Vec<(u32, State)> =
-            self.members.occupied().filter(|(_, e)| !e.state.is_up()).map(|(slot, e)| (slot, e.state)).collect();
-        for (slot, state) in gone {
-            let stays = if self.flaws.has(Flaw::RestoredIsOld) { Duration::ZERO } else { self.tombstone(state) };
+        let gone = self.members.occupied().filter(|(_, entry)| !entry.state.is_up());
+        let gone: Vec<(u32, Duration)> =
+            gone.map(|(slot, entry)| (slot, self.tombstone(entry.state, &entry.profile))).collect();
+        for (slot, stays) in gone {
+            let stays = if self.flaws.has(Flaw::RestoredIsOld) { Duration::ZERO } else { stays };
             self.expire_at(slot, Time::ZERO + stays);
         }
     }
@@ -316,13 +317,13 @@ impl Swim {
             Command::Leave => self.leave(now, out),
             Command::ForceLeave { name, prune } => self.force_leave(now, &name, prune, out),
             Command::UserEvent { name, payload } => self.fire(now, &name, &payload, out),
-            Command::SetTags(tags) => self.set_tags(now, tags, out),
+            Command::SetTags(tags) => self.set_tags(now, &tags, out),
             Command::Keys { ticket, op, local } => self.ask_keys(now, ticket, &op, local, out),
         }
     }
 
-    fn set_tags(&mut self, now: Time, tags: Tags, out: &mut Out<Action>) {
-        if self.leaving() || *self.profile.tags() == tags {
+    fn set_tags(&mut self, now: Time, tags: &Tags, out: &mut Out<Action>) {
+        if self.leaving() || self.profile.tags() == tags.view() {
             return;
         }
         let profile = Profile::new(self.profile.name(), self.profile.address(), tags, self.profile.versions());

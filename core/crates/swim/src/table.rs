@@ -5,40 +5,59 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use convoke_kit::Time;
 use hashbrown::HashTable;
 
 use crate::config::Versions;
-use crate::tags::Tags;
+use crate::tags::{Tags, TagsRef};
 
 /// Entries of a piece.
 const CHUNK: usize = 64;
 /// Parts of the digest.
 pub const BUCKETS: usize = 64;
 
-/// What a member says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a member says of itself. Name and tags stand in one piece of memory: there may be many members.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Profile {
-    name: Box<str>,
-    tags: Tags,
+    /// The name, then the tags.
+    text: Box<[u8]>,
     ip: IpAddr,
     port: u16,
+    /// Bytes of the name.
+    name: u16,
     versions: Versions,
 }
 
 impl Profile {
-    /// Of these parts.
+    /// Of these parts. A name of more than 65,535 bytes is cut off there; nobody takes in one of more than 256.
     #[must_use]
-    pub fn new(name: &str, address: SocketAddr, tags: Tags, versions: Versions) -> Self {
-        Self { name: name.into(), tags, ip: address.ip(), port: address.port(), versions }
+    pub fn new(name: &str, address: SocketAddr, tags: &Tags, versions: Versions) -> Self {
+        let name = name.get(..name.floor_char_boundary(u16::MAX.into())).unwrap_or_default();
+        let text = [name.as_bytes(), tags.as_wire()].concat().into();
+        Self { text, ip: address.ip(), port: address.port(), name: name.len() as u16, versions }
+    }
+
+    fn parts(&self) -> (&[u8], &[u8]) {
+        self.text.split_at_checked(self.name.into()).unwrap_or_default()
     }
 
     /// Unique in the pool.
     #[must_use]
-    pub const fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> &str {
+        str::from_utf8(self.parts().0).unwrap_or_default()
+    }
+
+    /// The name is this one.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.parts().0 == name.as_bytes()
+    }
+
+    /// [`hash`] of the name.
+    fn hash(&self) -> u64 {
+        hash_bytes(self.parts().0)
     }
 
     /// Where it takes packets and streams.
@@ -49,14 +68,20 @@ impl Profile {
 
     /// Its tags.
     #[must_use]
-    pub const fn tags(&self) -> &Tags {
-        &self.tags
+    pub fn tags(&self) -> TagsRef<'_> {
+        TagsRef::of(self.parts().1)
     }
 
     /// Envelope versions it speaks.
     #[must_use]
     pub const fn versions(&self) -> Versions {
         self.versions
+    }
+}
+
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {} {:?} {:?}", self.name(), self.address(), self.versions, self.tags())
     }
 }
 
@@ -209,7 +234,7 @@ impl Members {
     }
 
     pub(crate) fn slot_of(&self, name: &str) -> Option<u32> {
-        self.index.find(hash(name), |slot| self.entry(*slot).is_some_and(|e| e.profile.name() == name)).copied()
+        self.index.find(hash(name), |slot| self.entry(*slot).is_some_and(|e| e.profile.is(name))).copied()
     }
 
     pub(crate) fn entry(&self, slot: u32) -> Option<&Entry> {
@@ -236,7 +261,7 @@ impl Members {
         if slot as usize / CHUNK >= self.chunks.len() {
             self.chunks.push(Arc::new(Chunk([const { None }; CHUNK])));
         }
-        let key = hash(entry.profile.name());
+        let key = entry.profile.hash();
         self.account(&entry, true);
         if let Some(chunk) = self.chunks.get_mut(slot as usize / CHUNK) {
             Arc::make_mut(chunk).0[slot as usize % CHUNK] = Some(entry);
@@ -244,7 +269,7 @@ impl Members {
         let chunks = &self.chunks;
         Arc::make_mut(&mut self.index).insert_unique(key, slot, |slot| {
             let entry = chunks.get(*slot as usize / CHUNK).and_then(|chunk| chunk.0[*slot as usize % CHUNK].as_ref());
-            entry.map_or(0, |entry| hash(entry.profile.name()))
+            entry.map_or(0, |entry| entry.profile.hash())
         });
         slot
     }
@@ -262,7 +287,7 @@ impl Members {
 
     /// Forgets one.
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Entry> {
-        let key = hash(self.entry(slot)?.profile.name());
+        let key = self.entry(slot)?.profile.hash();
         if let Ok(found) = Arc::make_mut(&mut self.index).find_entry(key, |at| *at == slot) {
             found.remove();
         }
@@ -280,7 +305,7 @@ impl Members {
         if entry.state == State::Failed {
             self.failed = self.failed.wrapping_add(by);
         }
-        let name = hash(entry.profile.name());
+        let name = entry.profile.hash();
         self.digests[bucket(name)] ^= fingerprint(name, entry.incarnation, entry.state);
     }
 }
@@ -298,8 +323,12 @@ pub(crate) const fn bucket(name: u64) -> usize {
 
 /// The same at every member and in every version: it travels in digests.
 pub(crate) fn hash(name: &str) -> u64 {
+    hash_bytes(name.as_bytes())
+}
+
+fn hash_bytes(name: &[u8]) -> u64 {
     // FNV-1a, finished as splitmix64 does, so that all bits depend on all bytes.
-    let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let fnv = name.iter().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3));
     mix(fnv)
 }
 
@@ -330,14 +359,14 @@ mod tests {
 
     fn entry(name: &str, incarnation: u64, state: State) -> Entry {
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8301);
-        let profile = Arc::new(Profile::new(name, address, Tags::default(), Versions::OURS));
+        let profile = Arc::new(Profile::new(name, address, &Tags::default(), Versions::OURS));
         Entry { profile, incarnation, since: Time::ZERO, state }
     }
 
     #[test]
     fn an_entry_is_small() {
         assert_eq!(size_of::<Option<Entry>>(), 32);
-        assert!(size_of::<Profile>() <= 56, "{}", size_of::<Profile>());
+        assert_eq!(size_of::<Profile>(), 40);
     }
 
     #[test]

@@ -60,15 +60,55 @@ impl Tags {
         if rest.is_empty() { Ok(Self(bytes.into())) } else { Err(TagsError::Malformed) }
     }
 
+    /// As they stand in a profile.
+    #[must_use]
+    pub const fn view(&self) -> TagsRef<'_> {
+        TagsRef(&self.0)
+    }
+
     /// The bytes that travel.
     #[must_use]
-    pub fn as_wire(&self) -> &[u8] {
+    pub const fn as_wire(&self) -> &[u8] {
         &self.0
     }
 
     /// All pairs, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let (count, mut rest) = postcard::take_from_bytes::<u32>(&self.0).unwrap_or((0, &[]));
+        self.view().iter()
+    }
+
+    /// The value of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.view().get(key)
+    }
+}
+
+impl fmt::Debug for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view().fmt(f)
+    }
+}
+
+/// Tags of somebody else: in a member's profile, where they share their memory with its name.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct TagsRef<'a>(&'a [u8]);
+
+impl<'a> TagsRef<'a> {
+    /// Of what [`Tags::as_wire`] gave.
+    pub(crate) const fn of(wire: &'a [u8]) -> Self {
+        Self(wire)
+    }
+
+    /// The bytes that travel.
+    #[must_use]
+    pub const fn as_wire(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// All pairs, sorted by key.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let (count, mut rest) = postcard::take_from_bytes::<u32>(self.0).unwrap_or((0, &[]));
         (0..count).map_while(move |_| {
             let (key, after) = postcard::take_from_bytes::<&str>(rest).ok()?;
             let (value, after) = postcard::take_from_bytes::<&str>(after).ok()?;
@@ -79,12 +119,12 @@ impl Tags {
 
     /// The value of a key.
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&str> {
+    pub fn get(self, key: &str) -> Option<&'a str> {
         self.iter().find_map(|(k, v)| (k == key).then_some(v))
     }
 }
 
-impl fmt::Debug for Tags {
+impl fmt::Debug for TagsRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }

@@ -9,7 +9,7 @@ use convoke_kit::{Out, Time};
 use crate::event::{Action, MemberEvent};
 use crate::flaw::Flaw;
 use crate::swim::Swim;
-use crate::table::State;
+use crate::table::Entry;
 
 /// Forgotten members whose last incarnation is remembered.
 const MAX_GRAVES: usize = 4096;
@@ -34,14 +34,6 @@ impl Tombstones {
 }
 
 impl Swim {
-    /// How long a member in this state stays in the table.
-    pub(crate) const fn tombstone(&self, state: State) -> Duration {
-        match state {
-            State::Left => self.config.tombstone_timeout,
-            _ => self.config.reconnect_timeout,
-        }
-    }
-
     pub(crate) fn expire_at(&mut self, slot: u32, at: Time) {
         self.spare(slot);
         self.tombstones.expiries.insert(slot, at);
@@ -56,9 +48,9 @@ impl Swim {
     }
 
     /// Seconds for which it has been failed or left.
-    pub(crate) fn age(&self, slot: u32, state: State, now: Time) -> u32 {
+    pub(crate) fn age(&self, slot: u32, entry: &Entry, now: Time) -> u32 {
         let rest = self.tombstones.expiries.get(&slot).map_or(Duration::ZERO, |at| at.since(now));
-        u32::try_from(self.tombstone(state).saturating_sub(rest).as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(self.tombstone(entry.state, &entry.profile).saturating_sub(rest).as_secs()).unwrap_or(u32::MAX)
     }
 
     /// Forgets a member, but not its incarnation, so that old news about it do not bring it back.

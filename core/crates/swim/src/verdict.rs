@@ -70,6 +70,9 @@ impl Swim {
             };
             return self.warn(now, "version", text, out);
         }
+        if let Some(why) = self.strange(claim) {
+            return self.warn(now, "alike", move || alloc::format!("not taken in: {why}"), out);
+        }
         let Ok(profile) = claim.profile() else {
             self.stats.dropped_malformed += 1;
             return;
@@ -109,6 +112,9 @@ impl Swim {
             return;
         }
         let Some(old) = self.members.entry(slot).map(|e| Arc::clone(&e.profile)) else { return };
+        if let Some(why) = self.strange(claim).filter(|_| claim.tags != old.tags().as_wire()) {
+            return self.warn(now, "alike", move || alloc::format!("not taken in: {why}"), out);
+        }
         let profile = if claim.says(&old) {
             Arc::clone(&old)
         } else {
@@ -355,9 +361,8 @@ impl Swim {
         self.members.update(slot, |entry| {
             (entry.state, entry.since, entry.incarnation) = (state, now, incarnation);
         });
-        let at = now + self.tombstone(state);
-        self.expire_at(slot, at);
         if let Some(profile) = self.members.entry(slot).map(|entry| Arc::clone(&entry.profile)) {
+            self.expire_at(slot, now + self.tombstone(state, &profile));
             out.push(Action::Member { what, profile });
         }
     }
@@ -373,12 +378,12 @@ impl Swim {
             return;
         }
         let age = core::time::Duration::from_secs(age.into());
-        let left = self.tombstone(state).saturating_sub(age);
         let known = self.members.slot_of(claim.name).is_some();
         if !known && claim.name != self.profile.name() {
             let old = self.buried(claim.name).is_some_and(|buried| incarnation <= buried);
             let Ok(profile) = claim.profile() else { return };
-            if old || left.is_zero() {
+            let left = self.tombstone(state, &profile).saturating_sub(age);
+            if old || left.is_zero() || self.strange(claim).is_some() {
                 return;
             }
             self.unbury(claim.name);
@@ -426,7 +431,7 @@ mod tests {
     /// A member among a hundred that it knows.
     fn swim() -> Swim {
         let config = Config::lan();
-        let profile = |n: usize| Profile::new(&format!("n{n}"), AT, Tags::default(), config.versions);
+        let profile = |n: usize| Profile::new(&format!("n{n}"), AT, &Tags::default(), config.versions);
         Swim::new(Boot {
             name: "n0".into(),
             address: AT,

@@ -1,7 +1,9 @@
 //! Network coordinates: where members are in a space whose distances are round trip times (Vivaldi, Dabek et al.,
 //! SIGCOMM 2004; heights, section 5.4; adjustment and gravity after Ledlie et al., NSDI 2007).
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use convoke_kit::Rng;
@@ -29,8 +31,12 @@ const MAX_ROUND_TRIP: Duration = Duration::from_secs(10);
 const MAX_DISTANCE: f64 = 60.0;
 /// Below this two places are one.
 const ZERO: f64 = 1.0e-6;
-/// Members whose place and last round trips are remembered; then those seen longest ago by slot make room.
-const REMEMBERED: usize = 16_384;
+/// Members whose place and last round trips are kept together.
+const CHUNK: usize = 64;
+/// Pieces of so many members that are remembered, 16,384 members together; then those of the lowest slots make room.
+const CHUNKS: usize = 256;
+/// Numbers of a place.
+const NUMBERS: usize = DIMENSIONS + 3;
 
 /// A place. Everything in seconds, except `error`, which has no unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,20 +105,49 @@ pub(crate) struct Vivaldi {
     rng: Rng,
     own: Coordinate,
     samples: VecDeque<f64>,
-    others: BTreeMap<u32, Other>,
+    /// By slot.
+    others: Vec<Option<Box<[Other; CHUNK]>>>,
     resets: u64,
 }
 
-#[derive(Debug)]
+/// Another member, in 60 bytes: there may be many, and a ten millionth of a distance is nothing.
+#[derive(Clone, Copy, Debug)]
 struct Other {
-    coordinate: Coordinate,
+    place: [f32; NUMBERS],
     /// Seconds, newest last.
-    round_trips: heapless::Vec<f64, FILTER>,
+    round_trips: [f32; FILTER],
+    /// Round trips that count; 0: nothing is known of it.
+    count: u8,
+}
+
+impl Other {
+    const NONE: Self = Self { place: [0.0; NUMBERS], round_trips: [0.0; FILTER], count: 0 };
+
+    /// It is there, and answered after so long: the median of its last answers, in seconds.
+    fn answered(&mut self, at: &Coordinate, seconds: f64) -> f64 {
+        let parts = at.vec.iter().chain([&at.error, &at.adjustment, &at.height]);
+        self.place.iter_mut().zip(parts).for_each(|(kept, part)| *kept = *part as f32);
+        if usize::from(self.count) == FILTER {
+            self.round_trips.rotate_left(1);
+        } else {
+            self.count += 1;
+        }
+        let count = usize::from(self.count);
+        self.round_trips[count - 1] = seconds as f32;
+        let mut sorted = self.round_trips;
+        sorted[..count].sort_unstable_by(f32::total_cmp);
+        f64::from(sorted[count / 2])
+    }
+
+    fn coordinate(&self) -> Option<Coordinate> {
+        let [vec @ .., error, adjustment, height] = self.place.map(f64::from);
+        (self.count > 0).then_some(Coordinate { vec, error, adjustment, height })
+    }
 }
 
 impl Vivaldi {
     pub(crate) fn new(rng: Rng) -> Self {
-        Self { rng, own: Coordinate::default(), samples: VecDeque::new(), others: BTreeMap::new(), resets: 0 }
+        Self { rng, own: Coordinate::default(), samples: VecDeque::new(), others: Vec::new(), resets: 0 }
     }
 
     pub(crate) const fn own(&self) -> Coordinate {
@@ -124,11 +159,28 @@ impl Vivaldi {
     }
 
     pub(crate) fn others(&self) -> impl Iterator<Item = (u32, Coordinate)> + '_ {
-        self.others.iter().map(|(slot, other)| (*slot, other.coordinate))
+        let chunks = (0..).step_by(CHUNK).zip(&self.others).filter_map(|(first, chunk)| Some((first, chunk.as_ref()?)));
+        chunks.flat_map(|(first, chunk)| {
+            (first..).zip(chunk.iter()).filter_map(|(slot, other)| Some((slot, other.coordinate()?)))
+        })
     }
 
     pub(crate) fn forget(&mut self, slot: u32) {
-        self.others.remove(&slot);
+        if let Some(Some(chunk)) = self.others.get_mut(slot as usize / CHUNK) {
+            chunk[slot as usize % CHUNK] = Other::NONE;
+        }
+    }
+
+    fn other(&mut self, slot: u32) -> &mut Other {
+        let at = slot as usize / CHUNK;
+        if self.others.len() <= at {
+            self.others.resize_with(at + 1, || None);
+        }
+        if self.others[at].is_none() && self.others.iter().flatten().count() >= CHUNKS {
+            self.others.iter_mut().find(|chunk| chunk.is_some()).map(Option::take);
+        }
+        let chunk = self.others[at].get_or_insert_with(|| Box::new([Other::NONE; CHUNK]));
+        &mut chunk[slot as usize % CHUNK]
     }
 
     /// A member at `other` answered after `round_trip`.
@@ -137,18 +189,7 @@ impl Vivaldi {
             self.resets += u64::from(!other.is_valid());
             return;
         }
-        if self.others.len() >= REMEMBERED && !self.others.contains_key(&slot) {
-            self.others.pop_first();
-        }
-        let known = self.others.entry(slot).or_insert(Other { coordinate: *other, round_trips: heapless::Vec::new() });
-        known.coordinate = *other;
-        if known.round_trips.is_full() {
-            known.round_trips.remove(0);
-        }
-        let _ = known.round_trips.push(round_trip.as_secs_f64());
-        let mut sorted = known.round_trips.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let median = sorted[sorted.len() / 2].max(ZERO);
+        let median = self.other(slot).answered(other, round_trip.as_secs_f64()).max(ZERO);
 
         self.step(other, median);
         self.adjust(other, median);
@@ -198,7 +239,6 @@ fn unit(rng: &mut Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     /// Members on a line, so many milliseconds apart, each pinging all others in turn.
     fn settle(places: &[f64], rounds: usize) -> Vec<Vivaldi> {
@@ -251,6 +291,24 @@ mod tests {
             late.update(1, &other, if n == 20 { Duration::from_secs(2) } else { Duration::from_millis(5) });
         }
         assert!((calm.own().height - late.own().height).abs() < 1.0e-6, "the median of three ignores it");
+    }
+
+    #[test]
+    fn others_are_remembered_by_slot_in_little_room_and_not_without_end() {
+        assert_eq!(size_of::<Other>(), 60);
+        let mut vivaldi = Vivaldi::new(Rng::new(1));
+        let at = |x: f64| Coordinate { vec: [x; DIMENSIONS], error: 0.5, adjustment: -0.25, height: 0.125 };
+        vivaldi.update(70, &at(2.0), Duration::from_millis(5));
+        vivaldi.update(3, &at(1.0), Duration::from_millis(5));
+        assert_eq!(vivaldi.others().collect::<Vec<_>>(), [(3, at(1.0)), (70, at(2.0))]);
+        vivaldi.forget(70);
+        vivaldi.forget(9999);
+        assert_eq!(vivaldi.others().count(), 1);
+        for slot in 0..20_000 {
+            vivaldi.update(slot, &at(1.0), Duration::from_millis(5));
+        }
+        let known: Vec<u32> = vivaldi.others().map(|(slot, _)| slot).collect();
+        assert!(known.len() <= CHUNK * CHUNKS && known.last() == Some(&19_999), "{}", known.len());
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl<'a> Claim<'a> {
     }
 
     pub(crate) fn profile(&self) -> Result<Profile, TagsError> {
-        Ok(Profile::new(self.name, self.address(), Tags::from_wire(self.tags)?, self.versions()))
+        Ok(Profile::new(self.name, self.address(), &Tags::from_wire(self.tags)?, self.versions()))
     }
 
     /// It says the same as a profile.

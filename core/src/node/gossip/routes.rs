@@ -75,11 +75,7 @@ impl Node {
         if self.gossip.refresh_at.take_if(|at| *at <= now).is_some() {
             self.refresh(now);
         }
-        if self.gossip.leaving.as_ref().is_some_and(|leaving| leaving.until <= now) {
-            let line = "the others may not know yet that this agent leaves: it did not get through in time";
-            Self::log(out, Level::Warn, String::from(line));
-            self.gone(out);
-        }
+        self.leaving_timeout(now, out);
     }
 
     fn drain_seat(&mut self, now: Time, pool: Pool, out: &mut Out<Action>) {
@@ -110,7 +106,7 @@ impl Node {
                     self.join_over(now, outcome, out);
                 }
             }
-            swim::Action::Left => self.left(pool, out),
+            swim::Action::Left => self.left(now, pool, out),
             swim::Action::KeysDone { ticket, report } => self.keys_done(ticket, Ok(report)),
             swim::Action::KeysChanged { keys } => self.keep_keys(pool, &keys, out),
             swim::Action::Conflict { name, known, other, own } => {
@@ -402,7 +398,7 @@ impl Node {
             let Some(seat) = self.gossip.seat(pool) else { continue };
             // Longer ones would have refused the start; a reload changes flags only.
             let Ok(tags) = settings::tags(&self.config, &self.identity, pool) else { continue };
-            if tags != *seat.swim.profile().tags() {
+            if tags.view() != seat.swim.profile().tags() {
                 self.push(Work::Gossip { pool, command: swim::Command::SetTags(tags) });
             }
         }

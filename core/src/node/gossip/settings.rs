@@ -16,6 +16,9 @@ use crate::node::Pool;
 
 /// Shorter intervals than this only burn a core.
 const SHORTEST: Duration = Duration::from_millis(10);
+/// A datacenter is a pool.
+const ONE_DATACENTER: &[swim::Alike] =
+    &[swim::Alike { tag: "dc", advice: "datacenters are joined over the WAN pool, by their servers" }];
 
 /// Settings of a pool.
 #[must_use]
@@ -38,6 +41,8 @@ pub(super) fn swim_config(config: &Config, pool: Pool) -> swim::Config {
         coordinates: !config.disable_coordinates,
         verify_incoming: config.encrypt_verify_incoming,
         verify_outgoing: config.encrypt_verify_outgoing,
+        alike: if pool == Pool::Lan { ONE_DATACENTER } else { &[] },
+        stay_tag: identity::STAY_TAG,
         ..base
     }
 }
@@ -99,8 +104,10 @@ mod tests {
     #[test]
     fn settings_become_those_of_the_machine_and_stay_sane() {
         let mut config = Config::default();
-        assert_eq!(swim_config(&config, Pool::Lan), swim::Config::lan());
-        assert_eq!(swim_config(&config, Pool::Wan), swim::Config::wan());
+        let both = |base| swim::Config { stay_tag: "rc_tm", ..base };
+        let lan = swim::Config { alike: ONE_DATACENTER, ..both(swim::Config::lan()) };
+        assert_eq!(swim_config(&config, Pool::Lan), lan);
+        assert_eq!(swim_config(&config, Pool::Wan), both(swim::Config::wan()));
         config.gossip_lan.probe_interval = Duration::ZERO;
         config.gossip_lan.suspicion_mult = 0;
         config.gossip_wan.gossip_nodes = 9;

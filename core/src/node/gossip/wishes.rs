@@ -70,7 +70,8 @@ impl Node {
         if let Some(change) = self.gossip.places.leave(self.gossip.lan.swim.members(), &own) {
             self.writes.file(change, out);
         }
-        let mut leaving = Leaving { until: now, waiting: Vec::new(), askers: asker.into_iter().collect() };
+        let mut leaving =
+            Leaving { until: now, waiting: Vec::new(), drains: false, askers: asker.into_iter().collect() };
         for (pool, seat) in self.gossip.seats() {
             // Alone, there is nobody to tell.
             if seat.swim.members().up() > 1 {
@@ -89,12 +90,43 @@ impl Node {
     }
 
     /// The news of leaving had time to spread in a pool.
-    pub(super) fn left(&mut self, pool: Pool, out: &mut Out<Action>) {
+    pub(super) fn left(&mut self, now: Time, pool: Pool, out: &mut Out<Action>) {
         let Some(leaving) = &mut self.gossip.leaving else { return };
         leaving.waiting.retain(|waiting| *waiting != pool);
         if leaving.waiting.is_empty() {
-            self.gone(out);
+            self.drain(now, out);
         }
+    }
+
+    /// A server stays for some more time, so that who asks it is sent elsewhere instead of meeting a closed door; if there is
+    /// another one. It answers from what it has; what needs the leader is refused, for it belongs to the cluster no more.
+    fn drain(&mut self, now: Time, out: &mut Out<Action>) {
+        let wait = self.config.performance.leave_drain_time;
+        let own = self.gossip.lan.swim.profile();
+        let another = self.gossip.members().any(|member| {
+            let server = member.profile.tags().get("role") == Some("consul");
+            server && member.state.is_up() && member.profile.name() != own.name()
+        });
+        let drains = self.config.server && another && !wait.is_zero();
+        match &mut self.gossip.leaving {
+            Some(leaving) if drains && !leaving.drains => {
+                (leaving.drains, leaving.until) = (true, now + wait);
+                let line =
+                    format!("staying for another {} s, until others are found: leave_drain_time", wait.as_secs_f32());
+                Self::log(out, Level::Info, line);
+            }
+            _ => self.gone(out),
+        }
+    }
+
+    /// A time that leaving waits for is over.
+    pub(super) fn leaving_timeout(&mut self, now: Time, out: &mut Out<Action>) {
+        let Some(leaving) = self.gossip.leaving.as_ref().filter(|leaving| leaving.until <= now) else { return };
+        if !leaving.drains {
+            let line = "the others may not know yet that this agent leaves: it did not get through in time";
+            Self::log(out, Level::Warn, String::from(line));
+        }
+        self.drain(now, out);
     }
 
     /// It has left: who asked for it is told, and the process ends.

@@ -75,6 +75,9 @@ impl Node {
         if self.servers.look_at.take_if(|at| *at <= now).is_some() {
             self.look_at_servers(now, out);
         }
+        if let Some(change) = self.servers.presence.write(now, self.wall) {
+            self.writes.file(change, out);
+        }
     }
 
     pub(super) fn look_at_servers(&mut self, now: Time, out: &mut Out<Action>) {

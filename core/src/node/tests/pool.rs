@@ -227,16 +227,12 @@ fn a_node_id_belongs_to_one() {
     twin.node_id = "00000000-0000-0000-0000-000000000001".to_string();
     let mut net = Net::new(vec![("n1", quick(server())), ("c1", client())]);
     net.until("c1", S(5), |net| net.health("c1").is_some());
-    let mut other = client();
-    other.datacenter = "dc2".to_string();
     net.add("twin", twin);
-    net.add("abroad", other);
     net.pass(S(10));
-    assert_eq!((net.health("twin"), net.health("abroad")), (None, None));
+    assert_eq!(net.health("twin"), None);
     assert_eq!(net.health("c1").as_deref(), Some(PASSING));
-    for text in ["has the node id 00000000-0000-0000-0000-000000000001 of \"c1\"", "is of datacenter \"dc2\""] {
-        assert!(net.at(0).lines.iter().any(|(level, line)| *level == Level::Warn && line.contains(text)), "{text}");
-    }
+    let text = "has the node id 00000000-0000-0000-0000-000000000001 of \"c1\"";
+    assert!(warned(&mut net, 0, &[text]), "{text}");
     // The machine was replaced: same name, other id.
     net.kill(1);
     net.config(1).node_id = "99999999-0000-0000-0000-000000000001".to_string();
@@ -303,4 +299,54 @@ fn the_catalog_learns_where_members_are() {
     let before = index(&mut net);
     net.pass(S(120));
     assert!(index(&mut net) - before < 12, "{} changes in two quiet minutes", index(&mut net) - before);
+}
+
+/// A warning in the log of a host has all these texts.
+fn warned(net: &mut Net, host: usize, texts: &[&str]) -> bool {
+    let lines = &net.at(host).lines;
+    lines.iter().any(|(level, line)| *level == Level::Warn && texts.iter().all(|text| line.contains(text)))
+}
+
+#[test]
+fn another_datacenter_is_refused_at_the_join_and_both_sides_say_why() {
+    let mut far = quick(server());
+    far.datacenter = "dc2".to_string();
+    far.retry_join.addresses = vec!["10.0.0.1".to_string()];
+    let mut net = Net::new(vec![("n1", quick(server())), ("c1", client()), ("n2", far)]);
+    net.pass(S(20));
+    assert_eq!((net.members(0), net.members(1)), (net.members(1), vec!["c1 1".to_string(), "n1 1".to_string()]));
+    assert_eq!((net.members(2), net.health("n2")), (vec!["n2 1".to_string()], None));
+    let why =
+        "member \"n2\" has dc \"dc2\", and the pool here is of dc \"dc1\": datacenters are joined over the WAN pool";
+    assert!(warned(&mut net, 0, &["refused a connection from 10.0.0.3", why]), "{:#?}", net.at(0).lines);
+    assert!(warned(&mut net, 2, &["joining the LAN pool failed", "the other side refused", why]));
+    // By hand, from either side: the client is told.
+    for (from, to) in [(2, "10.0.0.2"), (1, "10.0.0.3")] {
+        let (status, text) = net.ask(from, AgentRequest::Join { address: to.to_string(), wan: false });
+        assert!(
+            status == 500 && text.contains("the other side refused") && text.contains("over the WAN pool"),
+            "{text}"
+        );
+    }
+    // The pool between datacenters takes it.
+    assert_eq!(net.ask(2, AgentRequest::Join { address: "10.0.0.1".to_string(), wan: true }), ok());
+    let up = |net: &mut Net, host: usize| net.at(host).published.agent.wan.as_ref().map_or(0, |wan| wan.members.up());
+    net.until("both", S(5), |net| (up(net, 0), up(net, 2)) == (2, 2));
+    assert_eq!(net.members(0), ["c1 1", "n1 1"]);
+}
+
+#[test]
+fn a_client_is_forgotten_when_it_asked_for_it() {
+    let brief = Config { advertise_reconnect_timeout: Some(S(90)), ..client() };
+    let mut net = Net::new(vec![("n1", quick(server())), ("c1", client()), ("c2", brief)]);
+    net.until("both in the catalog", S(10), |net| net.health("c1").is_some() && net.health("c2").is_some());
+    assert_eq!(net.at(0).published.agent.lan.get("c2").unwrap().tags().get("rc_tm"), Some("1m30s"));
+    net.pass(S(5));
+    net.kill(1);
+    net.kill(2);
+    net.until("the verdicts", S(20), |net| net.members(0) == ["c1 4", "c2 4", "n1 1"]);
+    net.pass(S(80));
+    assert_eq!(net.members(0), ["c1 4", "c2 4", "n1 1"]);
+    net.until("its end", S(15), |net| net.members(0) == ["c1 4", "n1 1"] && net.health("c2").is_none());
+    assert_eq!(net.health("c1").as_deref(), Some(CRITICAL), "the other one is remembered for three days");
 }

@@ -250,3 +250,49 @@ fn a_full_disk_refuses_changes_and_says_so_until_there_is_space() {
     world.event(Event::DiskFull(false));
     assert_eq!(world.propose(kv("k")).0, 200);
 }
+
+#[test]
+fn a_server_that_leaves_stays_until_others_are_found() {
+    let brief = |config: Config, seconds| {
+        let mut config = config;
+        config.performance.leave_drain_time = S(seconds);
+        config
+    };
+    for (drain, from, to) in [(5, 7, 11), (0, 2, 6), (20, 22, 26)] {
+        let of_three = || brief(of_three(), drain);
+        let mut net = Net::new(vec![("s1", of_three()), ("s2", of_three()), ("s3", of_three())]);
+        net.until("a leader", S(20), |net| leader(net, &[0, 1, 2]).is_some());
+        is_true(put(&mut net, 2, "old"));
+        let id = net.act(2, |world| world.send(Effect::Agent(AgentRequest::Leave)));
+        let begun = net.at(2).now;
+        net.pass(S(4));
+        if drain > 0 {
+            assert!(!net.at(2).replies.contains_key(&id), "it has not left yet");
+            assert_eq!(net.members(0), ["s1 1", "s2 1", "s3 3"], "but the others know");
+            assert!(has(&mut net, 2, "old"), "it still has what it can answer from");
+        }
+        while net.at(2).exit.is_none() {
+            net.pass(Duration::from_millis(100));
+        }
+        let gone = net.at(2).now.since(begun).as_secs();
+        assert!((from..=to).contains(&gone), "{gone} s with leave_drain_time {drain}");
+        assert_eq!((net.at(2).exit, net.at(2).replies[&id].status), (Some(0), 200));
+    }
+}
+
+#[test]
+fn a_server_that_was_away_for_long_stays_away() {
+    let start = |age: u64, max: u64| {
+        let mut world = World::new(server());
+        world.pass(S(120));
+        let wall = S(1_700_000_000 + 120 + age);
+        let config = Config { server_rejoin_age_max: S(max), ..server() };
+        Node::new(Boot { wall, ..boot(config, world.disk.recovered()) }).map(|_| ()).map_err(|why| why.to_string())
+    };
+    let hour = 3600;
+    assert_eq!(start(100 * hour, 168 * hour), Ok(()));
+    let why = start(169 * hour, 168 * hour).unwrap_err();
+    assert!(why.contains("server_rejoin_age_max (168h0m0s)") && why.contains("or to 0, for this start"), "{why}");
+    assert_eq!(start(169 * hour, 0), Ok(()), "no limit");
+    assert_eq!(start(169 * hour, 400 * hour), Ok(()));
+}

@@ -27,7 +27,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn new() -> Self {
-        let pool = Pool::alone(Profile::new("n1", "127.0.0.1:8301".parse().unwrap(), Tags::default(), Versions::OURS));
+        let pool = Pool::alone(Profile::new("n1", "127.0.0.1:8301".parse().unwrap(), &Tags::default(), Versions::OURS));
         let agent = AgentView {
             config: Arc::new(Config { server: true, node_name: "n1".into(), ..Config::default() }),
             identity: Arc::new(Identity { node_name: "n1".into(), ..Identity::default() }),

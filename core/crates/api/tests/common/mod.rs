@@ -52,7 +52,7 @@ impl Default for World {
         let config = Config { server: true, node_name: "n1".into(), ..Config::default() };
         let address: SocketAddr = "127.0.0.1:8300".parse().unwrap();
         let me = |name: &str, port: u16, tags: Tags| {
-            Pool::alone(Profile::new(name, SocketAddr::new(address.ip(), port), tags, Versions::OURS))
+            Pool::alone(Profile::new(name, SocketAddr::new(address.ip(), port), &tags, Versions::OURS))
         };
         let identity = Identity {
             node_name: "n1".into(),

@@ -26,6 +26,11 @@ pub(super) fn cluster(config: &mut Config, tree: &mut Tree<'_>) {
     config.reconnect_timeout_wan = reconnect(tree, "reconnect_timeout_wan", config.reconnect_timeout_wan);
     config.advertise_reconnect_timeout =
         tree.has("advertise_reconnect_timeout").then(|| tree.duration("advertise_reconnect_timeout", Duration::ZERO));
+    if config.server && config.advertise_reconnect_timeout.is_some() {
+        tree.conflict("advertise_reconnect_timeout", "advertise_reconnect_timeout can only be used on a client");
+    } else if config.advertise_reconnect_timeout == Some(Duration::ZERO) {
+        tree.refuse("advertise_reconnect_timeout", "must be longer than 0s, or left out");
+    }
     config.disable_coordinates = tree.flag("disable_coordinates", false);
     let raft = RaftConfig::default();
     config.raft = RaftConfig {

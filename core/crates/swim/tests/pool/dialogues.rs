@@ -1,7 +1,9 @@
 //! A few members talk.
 
 use crate::harness::{Pool, SECOND, address, boot};
-use convoke_swim::{Action, Boot, Command, Config, Event, Key, KeyOp, Keyring, MemberEvent, State, Ticket};
+use convoke_swim::{
+    Action, Alike, Boot, Command, Config, Event, Key, KeyOp, Keyring, MemberEvent, State, Tags, Ticket,
+};
 
 #[test]
 fn a_crash_is_noticed_by_all_and_a_restart_is_believed() {
@@ -292,4 +294,77 @@ fn no_accusation_is_beyond_refuting() {
     assert_eq!(pool.state(0, 1), Some(State::Failed), "the last one is possible");
     pool.run(3 * SECOND);
     assert_eq!((pool.state(0, 1), pool.state(2, 1)), (Some(State::Alive), Some(State::Alive)));
+}
+
+const ALIKE: &[Alike] = &[Alike { tag: "dc", advice: "join datacenters over the WAN pool" }];
+
+/// A member of a datacenter, which demands that all others are of it.
+fn of(n: usize, dc: &str) -> Boot {
+    Boot {
+        tags: Tags::from([("dc", dc)]),
+        config: Config { alike: ALIKE, stay_tag: "stay", ..Config::lan() },
+        ..boot(n)
+    }
+}
+
+fn join(pool: &mut Pool, from: usize, to: usize) -> (usize, String) {
+    pool.command(from, Command::Join { ticket: Ticket(77), addresses: vec![address(to)] });
+    pool.run(3 * SECOND);
+    let joined = pool.told[from].iter().rev().find_map(|(_, action)| match action {
+        Action::Joined { ticket: Ticket(77), reached, errors } => Some((*reached, format!("{errors:?}"))),
+        _ => None,
+    });
+    joined.expect("an outcome")
+}
+
+fn warned(pool: &Pool, n: usize, text: &str) -> bool {
+    pool.told[n].iter().any(|(_, action)| matches!(action, Action::Warn(said) if said.contains(text)))
+}
+
+#[test]
+fn who_is_not_alike_cannot_join_and_both_sides_say_why() {
+    let mut pool = Pool::new([of(0, "dc1"), of(1, "dc1"), of(2, "dc2"), of(3, "dc2")]);
+    assert_eq!((join(&mut pool, 1, 0).0, join(&mut pool, 3, 2).0), (1, 1));
+    let (reached, errors) = join(&mut pool, 2, 0);
+    assert!(reached == 0 && errors.contains("dc2") && errors.contains("over the WAN pool"), "{errors}");
+    assert!(warned(&pool, 0, "refused a connection from 127.0.0.3:8301"), "{:?}", pool.told[0]);
+    pool.run(60 * SECOND);
+    for n in 0..4 {
+        assert_eq!(pool.node(n).members().len(), 2, "n{n} knows its own datacenter only");
+    }
+    assert_eq!(pool.happened(0, MemberEvent::Joined), ["n0", "n1"]);
+}
+
+#[test]
+fn who_demands_nothing_is_refused_by_the_side_that_does() {
+    let mut pool = Pool::new([Boot { config: Config::lan(), ..of(0, "dc2") }, of(1, "dc1"), of(2, "dc1")]);
+    let (reached, errors) = join(&mut pool, 1, 0);
+    assert!(reached == 0 && errors.contains("refused here") && errors.contains("n0"), "{errors}");
+    // The other one took it in. What that says reaches nobody else.
+    assert_eq!((pool.state(0, 1), pool.state(1, 0)), (Some(State::Alive), None));
+    assert_eq!(join(&mut pool, 2, 1).0, 1);
+    pool.run(60 * SECOND);
+    assert_eq!((pool.state(1, 0), pool.state(2, 0), pool.state(2, 1)), (None, None, Some(State::Alive)));
+}
+
+#[test]
+fn a_member_is_remembered_for_as_long_as_it_asks() {
+    let short = |n: usize| Boot { tags: Tags::from([("dc", "dc1"), ("stay", "1m30s")]), ..of(n, "dc1") };
+    let mut pool = Pool::new([of(0, "dc1"), of(1, "dc1"), short(2), of(3, "dc1"), short(4)]);
+    pool.join_all();
+    pool.crash(2);
+    pool.crash(3);
+    pool.command(4, Command::Leave);
+    pool.run(60 * SECOND);
+    assert_eq!((pool.state(0, 2), pool.state(0, 3)), (Some(State::Failed), Some(State::Failed)));
+    assert_eq!(pool.state(0, 4), Some(State::Left));
+    // Somebody who comes later gets what is left of the time, not all of it.
+    pool.restart(of(3, "dc1"));
+    assert_eq!(join(&mut pool, 3, 1).0, 1);
+    assert_eq!(pool.state(3, 2), Some(State::Failed));
+    pool.run(70 * SECOND);
+    for n in [0, 1, 3] {
+        assert_eq!((pool.state(n, 2), pool.state(n, 4)), (None, None), "at n{n}");
+        assert_eq!(pool.happened(n, MemberEvent::Reaped), ["n4", "n2"], "at n{n}");
+    }
 }

@@ -9,7 +9,7 @@ use convoke_swim::{
 };
 
 fn known(n: usize) -> Members {
-    Members::of((0..n).map(|n| (Profile::new(&format!("n{n}"), address(n), Tags::default(), Versions::OURS), 1)))
+    Members::of((0..n).map(|n| (Profile::new(&format!("n{n}"), address(n), &Tags::default(), Versions::OURS), 1)))
 }
 
 fn machine(seed: u64) -> Swim {
