@@ -27,7 +27,7 @@ impl Raft {
         self.is_voter() || self.history.at(self.commit).1.is_voter(self.id) && !self.flaws.has(Flaw::RemovedGivesUp)
     }
 
-    /// After a lost pre-vote: sooner, because nothing was disturbed.
+    /// After a lost vote: sooner, because the others are not waited for.
     fn await_retry(&mut self, now: Time) {
         let half = self.config.election_timeout / 2;
         let at = now + half + self.rng.duration(half);
@@ -153,7 +153,11 @@ impl Raft {
             }
             (Role::Candidate, Ballot::Won) => self.become_leader(now, out),
             // Who lost waits as a follower, so that its timer does not run against the next candidate's.
-            (Role::Candidate, Ballot::Lost) => self.follow(now, self.term, None, out),
+            // Not for as long as for a leader that died: perhaps nobody won, and whoever did is heard before that.
+            (Role::Candidate, Ballot::Lost) => {
+                self.follow(now, self.term, None, out);
+                self.await_retry(now);
+            }
             _ => {}
         }
     }

@@ -373,3 +373,18 @@ fn absurd_messages_are_refused() {
     assert_eq!((bench.raft.stats().dropped_absurd, bench.raft.commit()), (9, 0));
     let _ = bench.event(Event::Persisted { upto: u64::MAX });
 }
+
+#[test]
+fn who_lost_a_vote_in_which_nobody_won_stands_again_soon() {
+    // Two stand in the same moment, and each has voted for itself. To wait as long as for a leader that died would
+    // leave the cluster without one for four election timeouts, and more.
+    let mut bench = Bench::new(2, &[1, 1], None);
+    bench.campaign();
+    bench.persist_all();
+    let term = bench.raft.term();
+    bench.hear(1, Message::VoteReply { term, asked: term, granted: false });
+    assert_eq!((bench.raft.role(), bench.raft.term()), (Role::Follower, term));
+    let wait = bench.raft.poll_timeout().map(|deadline| deadline.at.since(bench.now));
+    let timeout = Config::default().election_timeout;
+    assert!(wait.is_some_and(|wait| wait >= timeout / 2 && wait <= timeout), "{wait:?}");
+}

@@ -43,7 +43,7 @@ fn r1_the_last_voter_waits_for_the_lease_of_the_leader_that_left() {
         let last = 1 - leader;
         // The entry arrives, and the leader does not hear so.
         world.cut.insert((last, leader));
-        world.change(leader, convoke_raft::Change::Remove(crate::harness::id(leader)));
+        world.change(leader, Change::Remove(id(leader)));
         world.run(2 * MS);
         world.crash(last, 9);
         world.restart(last);
