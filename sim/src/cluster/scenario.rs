@@ -66,7 +66,7 @@ pub(super) fn anchor(world: &mut World) {
     }
 }
 
-fn end(world: World) -> Result<u64, Violation> {
+fn end(world: &World) -> Result<u64, Violation> {
     match world.violation() {
         Some(violation) => Err(violation.clone()),
         None => Ok(world.hash()),
@@ -115,7 +115,7 @@ pub(super) fn settle(world: &mut World, converges: Duration) {
     });
     world.until("equal tables", 5 * SECOND, |world| {
         let servers = (0..world.len()).filter(|host| world.is_server(*host));
-        let tables: Vec<_> = servers.filter_map(|host| world.view(host)).map(|view| view.export()).collect();
+        let tables: Vec<_> = servers.filter_map(|host| world.view(host)).map(convoke_catalog::View::export).collect();
         tables.windows(2).all(|pair| pair[0] == pair[1])
     });
     if let Some(leader) = world.leader() {
@@ -186,7 +186,7 @@ fn c02(setup: &Setup) -> Result<u64, Violation> {
         fail_over(&mut world);
     }
     settle(&mut world, 90 * SECOND);
-    end(world)
+    end(&world)
 }
 
 const C04: Scenario = Scenario {
@@ -212,7 +212,7 @@ fn c04(setup: &Setup) -> Result<u64, Violation> {
         }
     }
     settle(&mut world, 90 * SECOND);
-    end(world)
+    end(&world)
 }
 
 // ---- watches
@@ -254,7 +254,7 @@ fn c05(setup: &Setup) -> Result<u64, Violation> {
         }
     }
     settle(&mut world, 90 * SECOND);
-    end(world)
+    end(&world)
 }
 
 const C06: Scenario = Scenario {
@@ -271,7 +271,7 @@ fn c06(setup: &Setup) -> Result<u64, Violation> {
         fail_over(&mut world);
     }
     settle(&mut world, 90 * SECOND);
-    end(world)
+    end(&world)
 }
 
 // ---- agents and catalog
@@ -316,7 +316,7 @@ fn c07(setup: &Setup) -> Result<u64, Violation> {
         world.until("what the agents say in the catalog", 40 * SECOND, |world| differences(world).is_empty());
     }
     settle(&mut world, 40 * SECOND);
-    end(world)
+    end(&world)
 }
 
 // ---- autopilot
@@ -360,7 +360,7 @@ fn m09_dead(setup: &Setup) -> Result<u64, Violation> {
         }
     }
     settle(&mut world, 90 * SECOND);
-    end(world)
+    end(&world)
 }
 
 const M09_BEGIN: Scenario = Scenario {
@@ -394,5 +394,5 @@ fn m09_begin(setup: &Setup) -> Result<u64, Violation> {
     anchor(&mut world);
     world.until("five voters", 90 * SECOND, |world| world.leader().is_some_and(|leader| world.voters(leader) == 5));
     settle(&mut world, 90 * SECOND);
-    end(world)
+    end(&world)
 }

@@ -216,7 +216,7 @@ impl Users {
                     1 => (format!("w/{}", 1 + world.rng.below(3)), Doing::Put(None)),
                     _ => (format!("kept/{}/{value}", user.number), Doing::Put(Some(value))),
                 };
-                let command = if value % 4 == 0 {
+                let command = if value.is_multiple_of(4) {
                     let recurse = false;
                     Command::KvDelete(KvDelete { tenancy: tenancy(), key: key.as_str().into(), recurse, cas: None })
                 } else {

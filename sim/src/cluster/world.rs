@@ -282,7 +282,7 @@ impl World {
         (at.paused, at.disk_free) = (Duration::ZERO, self.now);
         at.life = Some(Life { epoch, node, published, watchers, asked, waiting });
         self.say(host, "starts");
-        self.call(host, |node, now, out| node.handle_timeout(now, out));
+        self.call(host, Node::handle_timeout);
     }
 
     /// Power off.
@@ -424,7 +424,7 @@ impl World {
                 self.arrive(host, boots, what);
             }
         } else if let Some((_, host)) = timer {
-            self.call(host, |node, now, out| node.handle_timeout(now, out));
+            self.call(host, Node::handle_timeout);
         }
         true
     }
@@ -606,12 +606,8 @@ impl World {
                 self.see(&Seen::Published { host });
             }
             Action::Dial { pool, exchange, to, frame, limit } => {
-                match host_of(to).filter(|to| *to < self.hosts.len() && !self.cut.contains(&(host, *to))) {
-                    Some(to) => {
-                        let what = Travel::Request { from: host, life: boots, pool, exchange, frame };
-                        self.travel(host, to, None, what);
-                    }
-                    None => {}
+                if let Some(to) = host_of(to).filter(|to| *to < self.hosts.len()) {
+                    self.travel(host, to, None, Travel::Request { from: host, life: boots, pool, exchange, frame });
                 }
                 let late = self.now + limit;
                 self.queue(late, host, Some(boots), Travel::DialFailed { pool, exchange });
