@@ -12,6 +12,8 @@ use core::time::Duration;
 use convoke_kit::Time;
 use convoke_raft::{Change, Index, Membership, NodeId};
 
+use crate::flaw::{Flaw, Flaws};
+
 /// Between two looks.
 pub const INTERVAL: Duration = Duration::from_millis(500);
 
@@ -69,6 +71,7 @@ pub struct World<'a> {
 pub struct Autopilot {
     /// Since when each is healthy.
     healthy_since: BTreeMap<NodeId, Time>,
+    pub(crate) flaws: Flaws,
 }
 
 impl Autopilot {
@@ -87,8 +90,8 @@ impl Autopilot {
     pub fn look(&mut self, now: Time, world: World<'_>, settings: &Settings) -> Option<Change> {
         self.note_health(now, world, settings);
         self.add(world).or_else(|| Self::relocate(world)).or_else(|| self.promote(now, world, settings)).or_else(|| {
-            let left = Self::victim(world, |server| server.is_some_and(|server| server.seen == Seen::Left));
-            let dead = || Self::victim(world, |server| server.is_none_or(|server| server.seen == Seen::Failed));
+            let left = self.victim(world, |server| server.is_some_and(|server| server.seen == Seen::Left));
+            let dead = || self.victim(world, |server| server.is_none_or(|server| server.seen == Seen::Failed));
             let enough = world.members.voter_count() as u64 > settings.min_quorum;
             left.or_else(|| if settings.cleanup_dead_servers && enough { dead() } else { None })
         })
@@ -134,7 +137,7 @@ impl Autopilot {
     }
 
     /// A member of that kind that can go.
-    fn victim(world: World<'_>, kind: impl Fn(Option<&Server>) -> bool) -> Option<Change> {
+    fn victim(&self, world: World<'_>, kind: impl Fn(Option<&Server>) -> bool) -> Option<Change> {
         let is_dead =
             |id: NodeId| id != world.own && !world.servers.get(&id).is_some_and(|server| server.seen == Seen::Alive);
         let voters = world.members.voter_count();
@@ -146,6 +149,7 @@ impl Autopilot {
             let left = world.servers.get(id).is_some_and(|server| server.seen == Seen::Left);
             // Who left asked for it: then it is enough that the rest is a quorum. See the module for the dead.
             let spared = if left { (voters - dead) * 2 > voters - 1 } else { dead * 2 < voters && dead < voters / 2 };
+            let spared = spared || self.flaws.has(Flaw::DeadAlwaysRemoved);
             (!member.voter || spared).then_some(Change::Remove(*id))
         })
     }

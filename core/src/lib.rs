@@ -22,6 +22,7 @@
 //!
 //! * [`rpc`]: what agents say to each other.
 //! * [`log`]: the log and snapshots as bytes. [`recovery`]: tables from these.
+//! * [`flaw`]: known bugs, for tests of tests.
 //! * [`identity`]: the agent's own row and member entry.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -33,6 +34,7 @@ pub mod bootstrap;
 pub mod checks;
 pub mod consensus;
 pub mod dns;
+pub mod flaw;
 pub mod forward;
 pub mod identity;
 pub mod local;

@@ -78,6 +78,8 @@ pub enum Ask {
         by: NodeId,
         /// Who would belong to it.
         members: Vec<NodeId>,
+        /// Who has promised to the asker: these will not begin themselves.
+        given: Vec<NodeId>,
     },
 }
 

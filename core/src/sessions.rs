@@ -30,6 +30,8 @@ use convoke_catalog::sessions::Expire;
 use convoke_catalog::{Command, View};
 use convoke_kit::{Deadline, Machine, Out, Time};
 
+use crate::flaw::{Flaw, Flaws};
+
 /// A session lives this many times its TTL after a renewal, as in Consul: clients reckon with it.
 const TIMES: u32 = 2;
 /// While it measures, the machine wants to be called this often.
@@ -161,6 +163,7 @@ pub struct Sessions<O> {
     next: Time,
     /// Renewals that came before the epoch began.
     waiting: Vec<(Key, O)>,
+    pub(crate) flaws: Flaws,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +187,7 @@ impl<O> Default for Sessions<O> {
             tick: Time::ZERO,
             next: Time::ZERO,
             waiting: Vec::new(),
+            flaws: Flaws::default(),
         }
     }
 }
@@ -200,9 +204,14 @@ impl<O> Sessions<O> {
             return;
         }
         for session in view.timed_sessions() {
-            self.start(now, Kind::Life, key_of(&session.tenancy, &session.id), session.ttl * TIMES);
+            if self.flaws.has(Flaw::SessionsNotMeasured) {
+                break;
+            }
+            let full = if self.flaws.has(Flaw::SessionsHaveNoTime) { Duration::ZERO } else { session.ttl * TIMES };
+            self.start(now, Kind::Life, key_of(&session.tenancy, &session.id), full);
         }
         for (tenancy, id, delay) in view.lock_delays() {
+            let delay = if self.flaws.has(Flaw::LockDelayForgotten) { Duration::ZERO } else { delay };
             self.start(now, Kind::Delay, key_of(&tenancy, id), delay);
         }
         if self.measured() == 0 {

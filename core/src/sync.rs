@@ -22,6 +22,7 @@ use convoke_catalog::name::fold;
 use convoke_catalog::{Command, Scope, View};
 use convoke_kit::{Deadline, Machine, Out, Rng, Time};
 
+use crate::flaw::{Flaw, Flaws};
 use crate::local::Local;
 use crate::reconcile::{CONSUL_SERVICE, SERF_HEALTH};
 
@@ -140,6 +141,7 @@ pub struct Sync {
     /// Of [`FULL`].
     scale: u32,
     rng: Rng,
+    pub(crate) flaws: Flaws,
 }
 
 impl Sync {
@@ -162,6 +164,7 @@ impl Sync {
             more_at: None,
             backoff: RETRY,
             rng,
+            flaws: Flaws::none(),
         }
     }
 
@@ -195,7 +198,7 @@ impl Sync {
 
     fn applied(&mut self, now: Time, subject: Subject, refused: bool) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        if refused {
+        if refused && !self.flaws.has(Flaw::RefusedForgotten) {
             self.services.extend(subject.services);
             self.checks.extend(subject.checks);
             self.node |= subject.node;
@@ -355,6 +358,9 @@ impl Sync {
         for tenancy in &self.tenancies {
             let scope = Scope::from(tenancy);
             for row in view.services_of(scope, &own.name) {
+                if self.flaws.has(Flaw::RowsStay) {
+                    break;
+                }
                 let ours = local.services().get(&*row.id).is_some_and(|service| service.row.tenancy == *tenancy);
                 if !ours && &*row.id != CONSUL_SERVICE {
                     self.services.insert((tenancy.clone(), Arc::clone(&row.id)));

@@ -12,6 +12,8 @@
 //!
 //! * [`consensus`]: another world, of servers with disks and clients. [`chaos`]: no world, but real processes.
 //!
+//! * [`cluster`]: a third one, of whole agents.
+//!
 //! What is made of it:
 //!
 //! * [`referee`]: watches a world while time passes. [`invariant`]: what always holds, one a file.
@@ -24,6 +26,7 @@
 mod agenda;
 pub mod chaos;
 mod clock;
+pub mod cluster;
 pub mod consensus;
 mod digest;
 mod faults;

@@ -339,3 +339,28 @@ pub(crate) fn chaos(args: &ArgMatches) -> bool {
         }
     }
 }
+
+/// A scenario of whole agents.
+pub(crate) fn of_agents(args: &ArgMatches, scenario: &convoke_sim::cluster::scenario::Scenario) -> bool {
+    let wanted = args.get_one::<String>("flaw");
+    let named =
+        |flaw: &&convoke_core::flaw::Flaw| wanted.is_some_and(|name| format!("{flaw:?}").eq_ignore_ascii_case(name));
+    let flaw = convoke_core::flaw::FLAWS.iter().find(named).copied();
+    if wanted.is_some() && flaw.is_none() {
+        eprintln!("there is no such flaw; `convoke-sim list` shows them");
+        return false;
+    }
+    let (first, mut fine) = (get(args, "seed"), true);
+    for seed in first..first + get(args, "seeds") {
+        let setup = convoke_sim::cluster::scenario::Setup { seed, flaw, trace: args.get_flag("trace") };
+        match (scenario.run)(&setup) {
+            Ok(hash) => say!("{} seed {seed}: fine, hash {hash:016x}", scenario.name),
+            Err(violation) => {
+                fine = false;
+                say!("{} seed {seed}: BROKEN: {violation}", scenario.name);
+                say!("    again: convoke-sim run --scenario {} --seed {seed} --trace", scenario.name);
+            }
+        }
+    }
+    fine
+}

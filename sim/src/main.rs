@@ -147,6 +147,9 @@ fn get(args: &ArgMatches, name: &str) -> u64 {
 }
 
 fn list() -> bool {
+    for scenario in convoke_sim::cluster::scenario::ALL {
+        say!("{}\n    {}\n    finds: {:?}", scenario.name, scenario.about, scenario.flaws);
+    }
     for scenario in scenario::ALL {
         let flaws: Vec<String> = scenario.flaws.iter().map(|flaw| format!("{flaw:?}")).collect();
         say!("{}\n    {}", scenario.name, scenario.about);
@@ -169,6 +172,9 @@ fn flaw(args: &ArgMatches) -> Option<Option<Flaw>> {
 
 fn run(args: &ArgMatches) -> bool {
     let wanted = args.get_one::<String>("scenario").map_or("", String::as_str);
+    if let Some(scenario) = convoke_sim::cluster::scenario::find(wanted).filter(|_| !wanted.is_empty()) {
+        return lives::of_agents(args, scenario);
+    }
     let Some(scenario) = scenario::find(wanted) else {
         eprintln!("there is no scenario {wanted:?}; `convoke-sim list` shows all");
         return false;

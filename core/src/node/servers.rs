@@ -24,6 +24,9 @@ use convoke_raft::{self as raft, Member, Membership, NodeId, ReadMode, Refusal, 
 use crate::autopilot::{self, Autopilot, Seen};
 use crate::bootstrap::Bootstrap;
 use crate::consensus::{self, Consensus};
+use crate::flaw::Flaw;
+#[cfg(feature = "flaws")]
+use crate::flaw::Flaws;
 use crate::forward::{self, Failure, Forward, Key, Outcome, Route, Wish};
 use crate::identity::{self};
 use crate::node::shell::{Denied, Origin, Work};
@@ -196,6 +199,15 @@ impl Servers {
         })
     }
 
+    /// Puts a known bug back.
+    #[cfg(feature = "flaws")]
+    pub(super) fn plant(&mut self, flaws: Flaws) {
+        self.autopilot.flaws = flaws;
+        if let Some(bootstrap) = &mut self.bootstrap {
+            bootstrap.flaws = flaws;
+        }
+    }
+
     /// It has a log, and so belongs to a cluster.
     pub(super) fn has_log(&self) -> bool {
         self.consensus.as_ref().is_some_and(|consensus| consensus.raft().last() != raft::Position::ZERO)
@@ -336,6 +348,7 @@ impl Node {
                 }
             }
             consensus::Action::Committed { index, client: (client, serial), command, origin } => {
+                let deletes = matches!(*command, Command::KvDelete(_)) && self.flaws.has(Flaw::DeletionWakesNobody);
                 let applied = self.tables.apply(index, client, serial, *command);
                 let reply = applied.map(|applied| {
                     self.note_sessions(now, &applied.changes);
@@ -343,7 +356,9 @@ impl Node {
                         self.restored(now);
                     }
                     self.mirrors.catalog_changed(&applied.changes);
-                    self.changes.merge(applied.changes);
+                    if !deletes {
+                        self.changes.merge(applied.changes);
+                    }
                     applied.reply
                 });
                 match (origin, reply) {
@@ -354,7 +369,7 @@ impl Node {
             }
             consensus::Action::Installed { tables, .. } => {
                 self.tables = *tables;
-                self.replaced = true;
+                self.replaced = !self.flaws.has(Flaw::InstallWakesNobody);
                 self.mirrors.everything_changed();
             }
             consensus::Action::Readable { origin: Tag::Establish(term) } => self.establish(now, term, out),

@@ -23,6 +23,7 @@ use convoke_kit::{Deadline, Machine, Out, Rng, Time};
 
 use crate::checks::{self, Checks, alias};
 use crate::consensus::{self, Tables};
+use crate::flaw::Flaws;
 use crate::forward::{self, Wish};
 use crate::identity::{self, MemberState};
 use crate::local::{self, Local, What, persist};
@@ -105,6 +106,7 @@ pub struct Node {
 
     /// The replicated tables; of a client agent: what it knows of its own node.
     pub(super) tables: Tables,
+    pub(super) flaws: Flaws,
     pub(super) servers: Servers,
     pub(super) local: Local,
     pub(super) checks: Checks,
@@ -159,6 +161,7 @@ impl Node {
             started: false,
             ready: false,
             tables,
+            flaws: Flaws::default(),
             servers,
             published_revision: loaded.local.revision(),
             local: loaded.local,
@@ -228,6 +231,18 @@ impl Node {
                 wan_coordinates: Arc::clone(&self.gossip.wan_coordinates),
             },
         })
+    }
+
+    /// Puts a known bug back.
+    #[cfg(feature = "flaws")]
+    #[must_use]
+    pub fn with_flaw(mut self, flaw: Option<crate::flaw::Flaw>) -> Self {
+        let flaws = Flaws::of(flaw);
+        self.flaws = flaws;
+        self.sync.flaws = flaws;
+        self.sessions.flaws = flaws;
+        self.servers.plant(flaws);
+        self
     }
 
     /// Unix time in milliseconds.

@@ -163,9 +163,10 @@ impl Node {
             None => {}
             Some(Step::Ask { members, of }) => {
                 self.keep_promise(self.servers.id, out);
+                let given = self.servers.bootstrap.as_ref().map_or_else(Vec::new, Bootstrap::given);
                 for id in of {
                     let Some(to) = self.servers.address(id) else { continue };
-                    let ask = Ask::Bootstrap { by: self.servers.id, members: members.clone() };
+                    let ask = Ask::Bootstrap { by: self.servers.id, members: members.clone(), given: given.clone() };
                     self.servers.call(to, ask, Call::Bootstrap { from: id }, LIMIT, out);
                 }
             }
@@ -192,12 +193,12 @@ impl Node {
         _: Time,
         id: AskId,
         by: NodeId,
-        members: &[NodeId],
+        (members, given): (&[NodeId], &[NodeId]),
         out: &mut Out<Action>,
     ) {
         let exists = self.servers.has_log();
         let bootstrap = self.servers.bootstrap.as_mut().filter(|_| !exists);
-        let granted = bootstrap.is_some_and(|bootstrap| bootstrap.asked(by, members));
+        let granted = bootstrap.is_some_and(|bootstrap| bootstrap.asked(by, members, given));
         if granted {
             let seq = self.writes.next();
             self.keep_promise(by, out);

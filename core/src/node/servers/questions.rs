@@ -43,7 +43,9 @@ impl Node {
                 }
             }
             Ask::Rows { partition, node } => Answer::Rows(rows_of(&self.tables.catalog, &partition, &node)),
-            Ask::Bootstrap { by, members } => return self.asked_to_promise(now, id, by, &members, out),
+            Ask::Bootstrap { by, members, given } => {
+                return self.asked_to_promise(now, id, by, (&members, &given), out);
+            }
             Ask::Http(_) | Ask::Dns(_) => Answer::Failed("this is answered without the node".to_owned()),
         };
         out.push(Action::Answer { id, answer });

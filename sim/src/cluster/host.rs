@@ -1,0 +1,71 @@
+//! A machine with an agent: configuration, disk, and the node while it runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use convoke_api::agent_view::Identity;
+use convoke_config::config::Config;
+use convoke_core::node::{AskId, CallId, Node, Published};
+use convoke_kit::Time;
+
+use super::disk::Disk;
+use super::watcher::Watchers;
+
+/// A machine that may be off.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) config: Arc<Config>,
+    pub(super) identity: Identity,
+    pub(super) disk: Disk,
+    pub(super) life: Option<Life>,
+    /// Starts so far; names a life.
+    pub(super) boots: u64,
+    /// Stands still until then.
+    pub(super) paused: Duration,
+    /// Between the handing in of a write and its report, at most.
+    pub(super) disk_latency: Duration,
+    /// When the last write under way lands.
+    pub(super) disk_free: Duration,
+}
+
+/// From a start to the end.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) epoch: Duration,
+    pub(super) node: Node,
+    pub(super) published: Arc<Published>,
+    pub(super) watchers: Watchers,
+    /// Questions of others, and who wants to know.
+    pub(super) asked: BTreeMap<AskId, (usize, u64, CallId)>,
+    /// Requests of clients that wait for their reply.
+    pub(super) waiting: Vec<u64>,
+}
+
+impl Host {
+    pub(super) fn new(number: usize, name: String, config: Config) -> Self {
+        let identity = Identity {
+            node_name: name,
+            node_id: format!("00000000-0000-0000-0000-0000000000{number:02}"),
+            advertise: super::world::ip(number).to_string(),
+            version: "1.21.4".to_string(),
+            revision: String::new(),
+        };
+        Self {
+            config: Arc::new(config),
+            identity,
+            disk: Disk::default(),
+            life: None,
+            boots: 0,
+            paused: Duration::ZERO,
+            disk_latency: Duration::from_millis(4),
+            disk_free: Duration::ZERO,
+        }
+    }
+}
+
+impl Life {
+    pub(super) fn local(&self, now: Duration) -> Time {
+        Time::from_duration(now.saturating_sub(self.epoch))
+    }
+}

@@ -1,0 +1,28 @@
+//! Autopilot takes no server away that the others need: there are never fewer voters than three again where there were three, and
+//! no removal leaves more dead than alive (scenario M9).
+
+use super::{Invariant, Scene, Seen};
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct EnoughVoters {
+    most: usize,
+}
+
+impl Invariant for EnoughVoters {
+    fn name(&self) -> &'static str {
+        "autopilot leaves a quorum"
+    }
+
+    fn see(&mut self, scene: &Scene<'_>, seen: &Seen<'_>) -> Result<(), String> {
+        let Seen::Published { host } = seen else { return Ok(()) };
+        let Some(published) = scene.published(*host).filter(|published| published.reign > 0) else { return Ok(()) };
+        let Some(raft) = &published.agent.raft else { return Ok(()) };
+        let voters = raft.servers.iter().filter(|server| server.voter).count();
+        self.most = self.most.max(voters);
+        if voters < self.most.min(3) {
+            return Err(format!("{} leads {voters} voters, and there were {}", scene.name(*host), self.most));
+        }
+        Ok(())
+    }
+}

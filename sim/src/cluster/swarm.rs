@@ -1,0 +1,1 @@
+//! Lives drawn from seeds.
