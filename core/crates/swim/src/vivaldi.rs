@@ -1,9 +1,7 @@
 //! Network coordinates: where members are in a space whose distances are round trip times (Vivaldi, Dabek et al.,
 //! SIGCOMM 2004; heights, section 5.4; adjustment and gravity after Ledlie et al., NSDI 2007).
 
-use alloc::boxed::Box;
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
 use convoke_kit::Rng;
@@ -31,10 +29,8 @@ const MAX_ROUND_TRIP: Duration = Duration::from_secs(10);
 const MAX_DISTANCE: f64 = 60.0;
 /// Below this two places are one.
 const ZERO: f64 = 1.0e-6;
-/// Members whose place and last round trips are kept together.
-const CHUNK: usize = 64;
-/// Pieces of so many members that are remembered, 16,384 members together; then those of the lowest slots make room.
-const CHUNKS: usize = 256;
+/// Members whose place and last round trips are remembered; then those of the lowest slots make room.
+const REMEMBERED: usize = 16_384;
 /// Numbers of a place.
 const NUMBERS: usize = DIMENSIONS + 3;
 
@@ -106,7 +102,7 @@ pub(crate) struct Vivaldi {
     own: Coordinate,
     samples: VecDeque<f64>,
     /// By slot.
-    others: Vec<Option<Box<[Other; CHUNK]>>>,
+    others: BTreeMap<u32, Other>,
     resets: u64,
 }
 
@@ -116,7 +112,7 @@ struct Other {
     place: [f32; NUMBERS],
     /// Seconds, newest last.
     round_trips: [f32; FILTER],
-    /// Round trips that count; 0: nothing is known of it.
+    /// Round trips that count.
     count: u8,
 }
 
@@ -139,15 +135,15 @@ impl Other {
         f64::from(sorted[count / 2])
     }
 
-    fn coordinate(&self) -> Option<Coordinate> {
+    fn coordinate(&self) -> Coordinate {
         let [vec @ .., error, adjustment, height] = self.place.map(f64::from);
-        (self.count > 0).then_some(Coordinate { vec, error, adjustment, height })
+        Coordinate { vec, error, adjustment, height }
     }
 }
 
 impl Vivaldi {
     pub(crate) fn new(rng: Rng) -> Self {
-        Self { rng, own: Coordinate::default(), samples: VecDeque::new(), others: Vec::new(), resets: 0 }
+        Self { rng, own: Coordinate::default(), samples: VecDeque::new(), others: BTreeMap::new(), resets: 0 }
     }
 
     pub(crate) const fn own(&self) -> Coordinate {
@@ -159,28 +155,11 @@ impl Vivaldi {
     }
 
     pub(crate) fn others(&self) -> impl Iterator<Item = (u32, Coordinate)> + '_ {
-        let chunks = (0..).step_by(CHUNK).zip(&self.others).filter_map(|(first, chunk)| Some((first, chunk.as_ref()?)));
-        chunks.flat_map(|(first, chunk)| {
-            (first..).zip(chunk.iter()).filter_map(|(slot, other)| Some((slot, other.coordinate()?)))
-        })
+        self.others.iter().map(|(slot, other)| (*slot, other.coordinate()))
     }
 
     pub(crate) fn forget(&mut self, slot: u32) {
-        if let Some(Some(chunk)) = self.others.get_mut(slot as usize / CHUNK) {
-            chunk[slot as usize % CHUNK] = Other::NONE;
-        }
-    }
-
-    fn other(&mut self, slot: u32) -> &mut Other {
-        let at = slot as usize / CHUNK;
-        if self.others.len() <= at {
-            self.others.resize_with(at + 1, || None);
-        }
-        if self.others[at].is_none() && self.others.iter().flatten().count() >= CHUNKS {
-            self.others.iter_mut().find(|chunk| chunk.is_some()).map(Option::take);
-        }
-        let chunk = self.others[at].get_or_insert_with(|| Box::new([Other::NONE; CHUNK]));
-        &mut chunk[slot as usize % CHUNK]
+        self.others.remove(&slot);
     }
 
     /// A member at `other` answered after `round_trip`.
@@ -189,7 +168,11 @@ impl Vivaldi {
             self.resets += u64::from(!other.is_valid());
             return;
         }
-        let median = self.other(slot).answered(other, round_trip.as_secs_f64()).max(ZERO);
+        if self.others.len() >= REMEMBERED && !self.others.contains_key(&slot) {
+            self.others.pop_first();
+        }
+        let known = self.others.entry(slot).or_insert(Other::NONE);
+        let median = known.answered(other, round_trip.as_secs_f64()).max(ZERO);
 
         self.step(other, median);
         self.adjust(other, median);
@@ -239,6 +222,7 @@ fn unit(rng: &mut Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     /// Members on a line, so many milliseconds apart, each pinging all others in turn.
     fn settle(places: &[f64], rounds: usize) -> Vec<Vivaldi> {
@@ -308,7 +292,7 @@ mod tests {
             vivaldi.update(slot, &at(1.0), Duration::from_millis(5));
         }
         let known: Vec<u32> = vivaldi.others().map(|(slot, _)| slot).collect();
-        assert!(known.len() <= CHUNK * CHUNKS && known.last() == Some(&19_999), "{}", known.len());
+        assert!(known.len() == REMEMBERED && known.last() == Some(&19_999), "{}", known.len());
     }
 
     #[test]
