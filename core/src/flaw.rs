@@ -18,6 +18,8 @@ pub enum Flaw {
     RowsStay,
     /// C7: what was refused is not tried again.
     RefusedForgotten,
+    /// C8: who is back before it was taken out is taken out all the same.
+    BackIsGone,
     /// M9: autopilot removes the dead, whoever remains.
     DeadAlwaysRemoved,
     /// M9: of servers that ask each other, each insists.
@@ -33,6 +35,7 @@ pub const FLAWS: &[Flaw] = &[
     Flaw::DeletionWakesNobody,
     Flaw::RowsStay,
     Flaw::RefusedForgotten,
+    Flaw::BackIsGone,
     Flaw::DeadAlwaysRemoved,
     Flaw::NobodyGivesWay,
 ];

@@ -24,6 +24,7 @@ use convoke_config::config::Config;
 use convoke_kit::{Deadline, Time};
 use convoke_swim::{Members, Profile, State};
 
+use crate::flaw::{Flaw, Flaws};
 use crate::identity;
 
 /// Id of the check that membership keeps for every node.
@@ -196,6 +197,7 @@ pub struct Reconcile {
     told: BTreeSet<String>,
     full_at: Time,
     more_at: Option<Time>,
+    pub(crate) flaws: Flaws,
 }
 
 impl Default for Reconcile {
@@ -207,6 +209,7 @@ impl Default for Reconcile {
             told: BTreeSet::new(),
             full_at: Time::ZERO + FULL,
             more_at: None,
+            flaws: Flaws::none(),
         }
     }
 }
@@ -221,6 +224,9 @@ impl Reconcile {
 
     /// Something happened to a member. `forgotten`: it is not in the pool any more.
     pub fn changed(&mut self, profile: &Arc<Profile>, forgotten: bool) {
+        if self.flaws.has(Flaw::BackIsGone) && self.dirty.get(profile.name()).is_some_and(Option::is_some) {
+            return;
+        }
         self.dirty.insert(profile.name().into(), forgotten.then(|| Arc::clone(profile)));
     }
 
@@ -314,7 +320,8 @@ impl Reconcile {
         if name.eq_ignore_ascii_case(world.own) {
             return Vec::new();
         }
-        let Some(member) = world.members.get(name) else {
+        let there = world.members.get(name).filter(|_| forgotten.is_none() || !self.flaws.has(Flaw::BackIsGone));
+        let Some(member) = there else {
             if let Some(profile) = forgotten {
                 return gone(&Facts::of(profile), world.view).into_iter().collect();
             }

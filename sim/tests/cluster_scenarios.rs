@@ -41,6 +41,7 @@ scenarios! {
     c05_who_watches_is_woken_and_never_goes_back
     c06_what_was_deleted_wakes_who_watches_the_prefix
     c07_the_catalog_becomes_what_agents_say
+    c08_who_is_reaped_as_it_comes_back_stays
     m09_autopilot_prunes_the_dead_and_keeps_a_quorum
     m09_two_who_begin_make_one_cluster
 }

@@ -241,6 +241,7 @@ impl Node {
         self.flaws = flaws;
         self.sync.flaws = flaws;
         self.sessions.flaws = flaws;
+        self.gossip.reconcile.flaws = flaws;
         self.servers.plant(flaws);
         self
     }

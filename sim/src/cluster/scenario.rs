@@ -1,4 +1,4 @@
-//! Named scenarios of whole agents: C2, C4 to C7, M9. Each says what went wrong; with its bug put back it must say so.
+//! Named scenarios of whole agents: C2, C4 to C8, M9. Each says what went wrong; with its bug put back it must say so.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: &[Scenario] = &[C02, C04, C05, C06, C07, M09_DEAD, M09_BEGIN];
+pub const ALL: &[Scenario] = &[C02, C04, C05, C06, C07, C08, M09_DEAD, M09_BEGIN];
 
 /// The scenario of this name, or whose name begins so.
 #[must_use]
@@ -316,6 +316,49 @@ fn c07(setup: &Setup) -> Result<u64, Violation> {
         world.until("what the agents say in the catalog", 40 * SECOND, |world| differences(world).is_empty());
     }
     settle(&mut world, 40 * SECOND);
+    end(&world)
+}
+
+const C08: Scenario = Scenario {
+    name: "c08_who_is_reaped_as_it_comes_back_stays",
+    about: "a failed member is forgotten and joins again while the leader still writes that it failed",
+    flaws: &[Flaw::BackIsGone],
+    run: c08,
+};
+
+fn c08(setup: &Setup) -> Result<u64, Violation> {
+    let mut world = World::new(setup.seed, setup.flaw, setup.trace);
+    for number in 0..3 {
+        let mut config = server(3);
+        config.reconnect_timeout = SECOND / 2;
+        world.add(&format!("s{number}"), config);
+    }
+    led(&mut world);
+    anchor(&mut world);
+    let agent = world.add("c1", client());
+    register(&mut world, agent, "web", 80);
+    // That it is there may not wait; what it has is there again after its next comparison.
+    let there = |world: &World| differences(world).iter().all(|difference| !difference.contains(" is "));
+    let shown = |world: &World, failed: bool| {
+        let Some(published) = world.leader().and_then(|leader| world.published(leader)) else { return false };
+        let member = published.agent.lan.members.get("c1");
+        member.is_none_or(|member| !member.state.is_up()) == failed
+    };
+    for _ in 0..4 {
+        world.until("the agent in the catalog", 25 * SECOND, there);
+        // Whatever the leader writes takes its time.
+        (0..3).for_each(|host| world.slow_disk(host, 400 * MS));
+        world.crash(agent);
+        world.until("its failure to be noticed", 60 * SECOND, |world| shown(world, true));
+        let pause = some_of(&mut world, 1500 * MS);
+        world.run(pause);
+        world.start(agent);
+        world.until("its return to be noticed", 60 * SECOND, |world| shown(world, false));
+        (0..3).for_each(|host| world.slow_disk(host, 4 * MS));
+    }
+    world.until("the agent in the catalog", 25 * SECOND, there);
+    // Two intervals of anti-entropy, and what a comparison takes.
+    settle(&mut world, 130 * SECOND);
     end(&world)
 }
 
