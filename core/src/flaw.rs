@@ -8,6 +8,8 @@ pub enum Flaw {
     SessionsHaveNoTime,
     /// C2: a new leader does not measure the sessions that it finds.
     SessionsNotMeasured,
+    /// C3: a session is ended whoever proposed it, and when.
+    OldEndCounts,
     /// C4: a new leader ends the lock-delays that it finds.
     LockDelayForgotten,
     /// C5: a snapshot that was installed wakes nobody.
@@ -30,6 +32,7 @@ pub enum Flaw {
 pub const FLAWS: &[Flaw] = &[
     Flaw::SessionsHaveNoTime,
     Flaw::SessionsNotMeasured,
+    Flaw::OldEndCounts,
     Flaw::LockDelayForgotten,
     Flaw::InstallWakesNobody,
     Flaw::DeletionWakesNobody,

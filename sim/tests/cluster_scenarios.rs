@@ -37,6 +37,7 @@ macro_rules! scenarios {
 
 scenarios! {
     c02_sessions_live_their_time_whoever_leads
+    c03_the_end_that_a_deposed_leader_proposed_comes_too_late
     c04_a_lock_delay_is_kept_whoever_leads
     c05_who_watches_is_woken_and_never_goes_back
     c06_what_was_deleted_wakes_who_watches_the_prefix

@@ -347,7 +347,12 @@ impl Node {
                     out.push(Action::Export { index, tables: Box::new(self.tables.freeze()) });
                 }
             }
-            consensus::Action::Committed { index, client: (client, serial), command, origin } => {
+            consensus::Action::Committed { index, client: (client, serial), mut command, origin } => {
+                if let Command::SessionExpire(expire) = &mut *command
+                    && self.flaws.has(Flaw::OldEndCounts)
+                {
+                    expire.epoch = self.tables.catalog.view().session_epoch();
+                }
                 let deletes = matches!(*command, Command::KvDelete(_)) && self.flaws.has(Flaw::DeletionWakesNobody);
                 let applied = self.tables.apply(index, client, serial, *command);
                 let reply = applied.map(|applied| {

@@ -3,7 +3,7 @@
 //!
 //! * [`world`]: time, network, faults. `host`: an agent and its machine. `disk`: what a crash leaves.
 //! * `watcher`: blocking queries, as the agent's driver serves them. [`users`]: clients with sessions, locks and keys.
-//! * [`invariant`]: what always holds. [`scenario`]: C2, C4 to C8, M9.
+//! * [`invariant`]: what always holds. [`scenario`]: C2 to C8, M9.
 
 mod disk;
 mod host;

@@ -1,4 +1,4 @@
-//! Named scenarios of whole agents: C2, C4 to C8, M9. Each says what went wrong; with its bug put back it must say so.
+//! Named scenarios of whole agents: C2 to C8, M9. Each says what went wrong; with its bug put back it must say so.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,11 +6,13 @@ use std::time::Duration;
 use convoke_api::effect::{AgentRequest, Effect, Render};
 use convoke_catalog::command::Register;
 use convoke_catalog::model::{Node, Status};
-use convoke_catalog::{Command, Scope};
+use convoke_catalog::sessions::Expire;
+use convoke_catalog::{Command, Scope, Session};
 use convoke_config::definition::ServiceDefinition;
 use convoke_core::flaw::Flaw;
 
 use super::Violation;
+use super::invariant::Seen;
 use super::users::{Habit, TTL};
 use super::world::{MS, SECOND, World, client, server};
 
@@ -39,7 +41,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: &[Scenario] = &[C02, C04, C05, C06, C07, C08, M09_DEAD, M09_BEGIN];
+pub const ALL: &[Scenario] = &[C02, C03, C04, C05, C06, C07, C08, M09_DEAD, M09_BEGIN];
 
 /// The scenario of this name, or whose name begins so.
 #[must_use]
@@ -184,6 +186,59 @@ fn c02(setup: &Setup) -> Result<u64, Violation> {
         let pause = 2 * SECOND + some_of(&mut world, 14 * SECOND);
         world.run(pause);
         fail_over(&mut world);
+    }
+    settle(&mut world, 90 * SECOND);
+    end(&world)
+}
+
+const C03: Scenario = Scenario {
+    name: "c03_the_end_that_a_deposed_leader_proposed_comes_too_late",
+    about: "a leader is cut off as the time of a session is up; the next one renews it, and then the old one's proposal arrives",
+    flaws: &[Flaw::OldEndCounts],
+    run: c03,
+};
+
+fn c03(setup: &Setup) -> Result<u64, Violation> {
+    let mut world = three(setup);
+    for round in 0..4 {
+        let old = led(&mut world);
+        let id = format!("c3-{round}");
+        let session = Session {
+            id: id.as_str().into(),
+            node: "anchor".into(),
+            ttl: TTL,
+            ttl_text: "10s".into(),
+            ..Session::default()
+        };
+        let create = Effect::Propose { command: Box::new(Command::SessionCreate(session)), render: Render::Bool };
+        if world.ask(old, create).is_none_or(|(status, _)| status != 200) {
+            world.fail("liveness", "a session is refused");
+        }
+        // What the leader would propose when the time is up. Nothing of ours passes it on to another leader; whatever
+        // else may, must not end what that one renewed.
+        let epoch = world.view(old).map_or(0, convoke_catalog::View::session_epoch);
+        let late = Command::SessionExpire(Expire { epoch, sessions: vec![(Default::default(), id.as_str().into())] });
+        let before = some_of(&mut world, SECOND);
+        world.run((TTL * 2).saturating_sub(before + SECOND));
+        world.split(&[old]);
+        let next = move |world: &World| {
+            let leads = |host: &usize| world.published(*host).is_some_and(|published| published.agent.leads);
+            (0..world.len()).filter(|host| *host != old).find(leads)
+        };
+        world.until("another leader", 10 * SECOND, |world| next(world).is_some());
+        let Some(leader) = next(&world) else { break };
+        let since = world.now;
+        let renew = Effect::Renew { tenancy: Default::default(), id: id.as_str().into(), pretty: false };
+        if world.ask(leader, renew).is_some_and(|(status, _)| status == 200) {
+            world.see(&Seen::Alive { session: &id, ttl: TTL, since });
+        } else {
+            world.fail("liveness", "a session in its time is not renewed");
+        }
+        let pause = some_of(&mut world, SECOND);
+        world.run(pause);
+        let _ = world.ask(leader, Effect::Propose { command: Box::new(late), render: Render::True });
+        world.heal();
+        world.run(TTL / 2);
     }
     settle(&mut world, 90 * SECOND);
     end(&world)
