@@ -1,5 +1,5 @@
-//! Autopilot takes no server away that the others need: there are never fewer voters than three again where there were three, and
-//! no removal leaves more dead than alive (scenario M9).
+//! Autopilot takes no server away that the others need: where there were three voters there are never fewer again. How many must
+//! remain after each death is checked by the scenario itself (M9).
 
 use super::{Invariant, Scene, Seen};
 
