@@ -108,6 +108,11 @@ impl Swim {
         if !newer || (self.flaws.has(Flaw::LeftForEver) && state == State::Left) {
             if !state.is_up() {
                 self.tell_dead(claim, state, incarnation, out);
+            } else if claim.incarnation == incarnation && !claim.says(&entry.profile) {
+                // Two lives of one member began in the same incarnation: who hears what is known of the earlier one
+                // raises its own. Tables do not show it, as they are compared by incarnation.
+                let known = Arc::clone(&entry.profile);
+                self.send(claim.address(), &[Message::Alive(Claim::of(&known, incarnation))], out);
             }
             return;
         }
