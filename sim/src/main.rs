@@ -9,6 +9,7 @@ macro_rules! say {
     }};
 }
 
+mod agents;
 mod lives;
 mod show;
 
@@ -173,7 +174,7 @@ fn flaw(args: &ArgMatches) -> Option<Option<Flaw>> {
 fn run(args: &ArgMatches) -> bool {
     let wanted = args.get_one::<String>("scenario").map_or("", String::as_str);
     if let Some(scenario) = convoke_sim::cluster::scenario::find(wanted).filter(|_| !wanted.is_empty()) {
-        return lives::of_agents(args, scenario);
+        return agents::run(args, scenario);
     }
     let Some(scenario) = scenario::find(wanted) else {
         eprintln!("there is no scenario {wanted:?}; `convoke-sim list` shows all");
