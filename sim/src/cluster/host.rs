@@ -52,8 +52,10 @@ pub(super) struct Host {
     pub(super) paused: Duration,
     /// Between the handing in of a write and its report, at most.
     pub(super) disk_latency: Duration,
-    /// When the last write under way lands.
+    /// When what is being written lands.
     pub(super) disk_free: Duration,
+    /// When what waits for that lands, all of it together.
+    pub(super) disk_next: Option<Duration>,
 }
 
 /// From a start to the end.
@@ -88,7 +90,20 @@ impl Host {
             paused: Duration::ZERO,
             disk_latency: Duration::from_millis(4),
             disk_free: Duration::ZERO,
+            disk_next: None,
         }
+    }
+
+    /// When a write that is handed in now lands, if it took so long.
+    pub(super) fn lands(&mut self, now: Duration, took: Duration) -> Duration {
+        if self.disk_free <= now {
+            let Some(next) = self.disk_next.take().filter(|next| *next > now) else {
+                self.disk_free = now + took;
+                return self.disk_free;
+            };
+            self.disk_free = next;
+        }
+        *self.disk_next.get_or_insert(self.disk_free + took)
     }
 }
 

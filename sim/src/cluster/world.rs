@@ -254,7 +254,7 @@ impl World {
         let published = node.published();
         let watchers = Watchers::begin(&published.view);
         let (epoch, asked, waiting) = (self.now, BTreeMap::new(), Vec::new());
-        (at.paused, at.disk_free) = (Duration::ZERO, self.now);
+        (at.paused, at.disk_free, at.disk_next) = (Duration::ZERO, self.now, None);
         at.life = Some(Life { epoch, node, published, watchers, asked, waiting });
         self.say(host, "starts");
         self.call(host, Node::handle_timeout);
@@ -584,9 +584,7 @@ impl World {
         if let Some(upto) = wrote {
             let most = self.hosts[host].disk_latency;
             let took = most / 4 + self.rng.duration(most);
-            let at = &mut self.hosts[host];
-            at.disk_free = at.disk_free.max(self.now) + took;
-            let landed = at.disk_free;
+            let landed = self.hosts[host].lands(self.now, took);
             self.queue(landed, host, Some(boots), Travel::Written { upto });
         }
         frame
