@@ -192,7 +192,8 @@ fn a_change_of_output_alone_waits() {
     let mut world = World::new(dev());
     world.register_check(ttl("c", 100_000));
     world.update("c", Status::Passing, "one");
-    let output = |world: &World| world.view().checks_of(Scope::default(), "n1").iter().nth(0).unwrap().output.to_string();
+    let output =
+        |world: &World| world.view().checks_of(Scope::default(), "n1").iter().nth(0).unwrap().output.to_string();
     assert_eq!(output(&world), "one");
     world.update("c", Status::Passing, "two");
     assert_eq!((output(&world), world.checks()[0].as_str()), ("one".to_string(), "c passing \"two\""));
@@ -304,7 +305,8 @@ fn tags_that_others_may_change_are_adopted() {
         world.propose(Command::Register(command));
         world.pass(S(121));
         let expected = if allowed { "b" } else { "a" };
-        let tag = |world: &World| world.view().services_of(Scope::default(), "n1").iter().nth(1).unwrap().tags[0].to_string();
+        let tag =
+            |world: &World| world.view().services_of(Scope::default(), "n1").iter().nth(1).unwrap().tags[0].to_string();
         assert_eq!(tag(&world), expected);
         assert_eq!(&*world.published.agent.services.get("web").unwrap().row.tags[0], expected);
         // An explicit registration with other tags counts, whoever may change them.
