@@ -220,7 +220,14 @@ impl Swim {
             let small_pools_wait = self.flaws.has(Flaw::ConfirmationsInSmallPools);
             let alone = accuser == self.profile.name();
             let accuser = (table::hash(accuser), alone, !self.flaws.has(Flaw::SuspectNotAskedAgain));
-            self.suspicions.start(&self.config, small_pools_wait, slot, accuser, self.members.up(), now);
+            self.suspicions.start(
+                &self.config,
+                small_pools_wait,
+                slot,
+                accuser,
+                self.members.up(),
+                self.doubt.clock(now),
+            );
         }
         for other in others.chunks_exact(8) {
             news |= self.suspicions.confirm(slot, u64::from_le_bytes(other.try_into().unwrap_or_default()));
@@ -428,9 +435,10 @@ mod tests {
 
     const AT: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8301);
 
-    /// A member among a hundred that it knows.
+    /// A member among a hundred that it knows, which hears what these tests hand it behind its back.
     fn swim() -> Swim {
-        let config = Config::lan();
+        let lifeguard = crate::Lifeguard { doubt: false, ..crate::Lifeguard::ALL };
+        let config = Config { lifeguard, ..Config::lan() };
         let profile = |n: usize| Profile::new(&format!("n{n}"), AT, &Tags::default(), config.versions);
         Swim::new(Boot {
             name: "n0".into(),
