@@ -10,11 +10,14 @@
 //! * goes on when somebody is heard again: that silence does not count at all, and for one more probe interval there is no
 //!   verdict, so that what waits in the socket is read, an objection among it;
 //! * goes on, and the silence counts, once three turns of the own probe loop came on time since the last word: it asked,
-//!   asked others, and waited to the end. It runs, so it is really alone, and the others are gone. That is no later than
-//!   the first suspicion about one of them runs out, so nobody waits longer for a verdict.
+//!   asked others, and waited to the end. It runs, so it is really alone, and the others are gone. That is before the first
+//!   suspicion about one of them runs out, so its verdicts come as soon as ever (one in ill health, which probes every eight
+//!   seconds, may need one probe more).
 //!
 //! A member that finds its timers late by more than a probe interval, and heard nobody for two, has stood still: it is as if
-//! it heard somebody now. Nothing of that is a timer; a suspicion that stands still has none until one of them happens.
+//! it heard somebody now. Nothing of that is a timer; a suspicion that stands still has none until one of them happens. A
+//! member that runs hears somebody or makes turns, so it puts nothing off for ever; one that runs for a moment now and
+//! then decides nothing, and learns of deaths from the others.
 
 use core::time::Duration;
 
@@ -22,7 +25,7 @@ use convoke_kit::Time;
 
 /// So many turns of its probe loop, on time and without a word from anybody, make a member sure that it is alone. A turn is:
 /// a probe begins (the one before is over), helpers are asked. With 2, a loop that came to a halt in the middle of a probe looks
-/// like one that runs; with 5, a verdict in a pool of two comes late.
+/// like one that runs; with more, the verdicts of one that is really alone come late where suspicions are short.
 const ALONE: u8 = 3;
 
 /// A silence of so many probe intervals is strange. With 1, suspicions of members that are well stand still now and then; with
