@@ -125,14 +125,14 @@ fn serf_health(node: &Node, alive: bool) -> Check {
 
 fn has_check(view: &View, check: &Check) -> bool {
     view.checks_of(Scope::from(&check.tenancy), &check.node)
-        .iter()
-        .any(|row| row.id == check.id && row.status == check.status && row.output == check.output)
+        .get(&check.id)
+        .is_some_and(|row| row.status == check.status && row.output == check.output)
 }
 
 /// Membership put it there.
 fn is_ours(view: &View, node: &Node) -> bool {
     let tenancy = Tenancy { partition: Arc::clone(&node.partition), ..Tenancy::default() };
-    view.checks_of(Scope::from(&tenancy), &node.name).iter().any(|row| *row.id == *SERF_HEALTH)
+    view.checks_of(Scope::from(&tenancy), &node.name).get(SERF_HEALTH).is_some()
 }
 
 /// The command that makes the catalog show a member that is alive; `None` when it does already.
@@ -143,8 +143,8 @@ fn alive(node: Node, server: Option<(u16, BTreeMap<Str, Str>)>, view: &View) -> 
     let known = row.is_some_and(|row| row.id == node.id && row.address == node.address);
     let served = service.as_ref().is_none_or(|service| {
         view.services_of(Scope::from(&service.tenancy), &node.name)
-            .iter()
-            .any(|row| row.id == service.id && row.port == service.port && row.meta == service.meta)
+            .get(&service.id)
+            .is_some_and(|row| row.port == service.port && row.meta == service.meta)
     });
     let services: Vec<Service> = service.into_iter().collect();
     // What the agent says of its own node may have come meanwhile: membership knows less, and does not overwrite it.

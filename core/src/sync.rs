@@ -18,7 +18,6 @@ use core::time::Duration;
 
 use convoke_catalog::command::{Deregister, Register};
 use convoke_catalog::model::{Check, Node, Service, Str, Tenancy};
-use convoke_catalog::name::fold;
 use convoke_catalog::{Command, Scope, View};
 use convoke_kit::{Deadline, Machine, Out, Rng, Time};
 
@@ -250,7 +249,7 @@ impl Sync {
         out: &mut Out<Action>,
     ) -> bool {
         let scope = Scope::from(&key.0);
-        let there = find(view.services_of(scope, &own.name), &key.1, |row| &row.id);
+        let there = view.services_of(scope, &own.name).get(&key.1);
         let Some(service) = local.services().get(&*key.1).filter(|service| service.row.tenancy == key.0) else {
             if there.is_none() {
                 return false;
@@ -292,7 +291,7 @@ impl Sync {
         let (mut checks, mut subject) = (Vec::new(), Subject::default());
         while checks.len() < CHECKS_A_COMMAND {
             let Some(key) = self.checks.pop_first() else { break };
-            let there = find(view.checks_of(Scope::from(&key.0), &own.name), &key.1, |row| &row.id);
+            let there = view.checks_of(Scope::from(&key.0), &own.name).get(&key.1);
             match local.checks().get(&*key.1).filter(|check| check.row.tenancy == key.0) {
                 Some(check) if there.is_some_and(|row| same_check(row, &check.row, false)) => {}
                 Some(check) => {
@@ -333,7 +332,7 @@ impl Sync {
             if !self.tenancies.contains(&key.0) {
                 self.tenancies.insert(key.0.clone());
             }
-            match find(view.services_of(Scope::from(&key.0), &own.name), &key.1, |row| &row.id) {
+            match view.services_of(Scope::from(&key.0), &own.name).get(&key.1) {
                 Some(there) if row.enable_tag_override && there.tags != row.tags && !self.services.contains(&key) => {
                     out.push(Action::AdoptTags { id: Arc::clone(&row.id), tags: there.tags.clone() });
                     let adopted = Service { tags: there.tags.clone(), ..Service::clone(row) };
@@ -350,14 +349,14 @@ impl Sync {
         let any_output = !self.output_interval.is_zero();
         for check in local.checks().values() {
             let key = (check.row.tenancy.clone(), Arc::clone(&check.row.id));
-            let there = find(view.checks_of(Scope::from(&key.0), &own.name), &key.1, |row| &row.id);
+            let there = view.checks_of(Scope::from(&key.0), &own.name).get(&key.1);
             if there.is_none_or(|there| !same_check(there, &check.row, any_output)) {
                 self.checks.insert(key);
             }
         }
         for tenancy in &self.tenancies {
             let scope = Scope::from(tenancy);
-            for row in view.services_of(scope, &own.name) {
+            for row in view.services_of(scope, &own.name).iter() {
                 if self.flaws.has(Flaw::RowsStay) {
                     break;
                 }
@@ -366,7 +365,7 @@ impl Sync {
                     self.services.insert((tenancy.clone(), Arc::clone(&row.id)));
                 }
             }
-            for row in view.checks_of(scope, &own.name) {
+            for row in view.checks_of(scope, &own.name).iter() {
                 let ours = local.checks().get(&*row.id).is_some_and(|check| check.row.tenancy == *tenancy);
                 if !ours && &*row.id != SERF_HEALTH {
                     self.checks.insert((tenancy.clone(), Arc::clone(&row.id)));
@@ -444,13 +443,6 @@ fn deregister(own: &Node, (tenancy, id): &Key, service: bool) -> Command {
     let id = Some(Arc::clone(id));
     let (service_id, check_id) = if service { (id, None) } else { (None, id) };
     Command::Deregister(Deregister { node: Arc::clone(&own.name), tenancy: tenancy.clone(), service_id, check_id })
-}
-
-/// The row of that id among rows sorted by folded id.
-fn find<'v, T>(rows: &'v [Arc<T>], id: &str, of: impl Fn(&T) -> &Str) -> Option<&'v Arc<T>> {
-    let wanted = fold(id);
-    let at = rows.binary_search_by(|row| fold(of(row)).cmp(&wanted)).ok()?;
-    rows.get(at)
 }
 
 fn same_node(there: &Node, own: &Node) -> bool {

@@ -25,7 +25,7 @@ use crate::logging::{self, Log, LogSettings, file::FileSettings};
 use crate::metrics::{self, Metrics};
 use crate::rt::Runtime;
 use crate::serve::{bind, dns, gossip, http, rpc, watches::Watchers};
-use crate::{entropy, interfaces};
+use crate::{bell, entropy, interfaces};
 
 /// Version shown to users; clients compare it with Consul's.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -111,9 +111,10 @@ async fn start<R: Runtime>(rt: R, flags: AgentFlags) -> Result<Running<R>, Start
     let hooks = hooks(&flags, warnings, &log, &settings, &watchers);
     let driver = Driver::new(rt.clone(), started, node, hooks);
     if let Some(data) = data {
-        let to = Arc::clone(&driver);
-        let disk = Disk::start(data, move |event| to.handle(event));
-        driver.attach(disk.map_err(|e| StartError(format!("cannot start the disk thread: {e}")))?);
+        let failed = |e| StartError(format!("cannot start the disk thread: {e}"));
+        let (bell, ear) = bell::hang().map_err(failed)?;
+        ear.listen(&driver).map_err(failed)?;
+        driver.attach(Disk::start(data, move |event| bell.ring(event)).map_err(failed)?);
     }
     driver.attach_ports(sockets.ports()?);
     let mut litter = sockets.files();

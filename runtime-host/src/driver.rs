@@ -97,7 +97,7 @@ struct Watches {
 }
 
 impl<R: Runtime> Driver<R> {
-    /// Takes a node that was just made. `disk` reports back through [`Driver::handle`].
+    /// Takes a node that was just made. `disk` reports back through a `bell`.
     pub fn new(rt: R, started: Instant, node: Node, hooks: Hooks) -> Arc<Self> {
         let first = node.published();
         Arc::new(Self {

@@ -34,6 +34,8 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn udp(&self, socket: std::net::UdpSocket) -> io::Result<Self::Udp>;
     /// Takes over a bound, listening TCP socket.
     fn listen(&self, socket: std::net::TcpListener) -> io::Result<Self::Listener>;
+    /// Takes over a connected, non-blocking unix socket.
+    fn unix(&self, socket: std::os::unix::net::UnixStream) -> io::Result<Self::Unix>;
     /// Takes over a bound, listening unix socket.
     fn listen_unix(&self, socket: std::os::unix::net::UnixListener) -> io::Result<Self::UnixListener>;
     /// Completes after this long.

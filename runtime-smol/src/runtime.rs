@@ -46,6 +46,10 @@ impl Runtime for Smol {
         Ok(Io(UnixStream::connect(path).await?))
     }
 
+    fn unix(&self, socket: std::os::unix::net::UnixStream) -> io::Result<Self::Unix> {
+        Ok(Io(UnixStream::from(Async::new(socket)?)))
+    }
+
     fn udp(&self, socket: UdpSocket) -> io::Result<Self::Udp> {
         Ok(Udp(Async::new(socket)?))
     }

@@ -76,6 +76,11 @@ impl Runtime for Tokio {
         Ok(Io::new(UnixStream::connect(path).await?))
     }
 
+    fn unix(&self, socket: std::os::unix::net::UnixStream) -> io::Result<Self::Unix> {
+        socket.set_nonblocking(true)?;
+        Ok(Io::new(UnixStream::from_std(socket)?))
+    }
+
     fn udp(&self, socket: std::net::UdpSocket) -> io::Result<Self::Udp> {
         socket.set_nonblocking(true)?;
         Ok(Udp(UdpSocket::from_std(socket)?))

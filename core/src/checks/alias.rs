@@ -56,7 +56,7 @@ pub fn mirror(definition: &CheckDefinition, own_node: &str, local: &Local, view:
     if service.is_empty() {
         return worst(definition, checks());
     }
-    if !view.services_of(scope, node).iter().any(|row| *row.id == *service) {
+    if view.services_of(scope, node).get(service).is_none_or(|row| *row.id != *service) {
         return missing(service, node);
     }
     let of_service = checks().filter(|check| *check.service_id == *service);

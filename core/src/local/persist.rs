@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 use convoke_config::definition::{CheckDefinition, ServiceDefinition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Folder of services.
 pub const SERVICES: &str = "services";
@@ -21,6 +20,7 @@ pub const STATES: &str = "checks/state";
 
 /// The last word of a TTL check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TtlState {
     /// Check.
     pub id: String,
@@ -104,18 +104,12 @@ pub fn read(path: &str, content: &[u8]) -> Result<Kept, String> {
 }
 
 /// The default of `T`, with the members of the file laid over it.
-fn decode<T: Default + Serialize + DeserializeOwned>(content: &[u8]) -> Result<T, String> {
-    let parsed: Value = serde_json::from_slice(content).map_err(|error| error.to_string())?;
-    let mut whole = serde_json::to_value(T::default()).map_err(|error| error.to_string())?;
-    let (Value::Object(known), Value::Object(given)) = (&mut whole, parsed) else {
+fn decode<T: DeserializeOwned>(content: &[u8]) -> Result<T, String> {
+    // A list of values would be read as the members in their order.
+    if content.trim_ascii_start().first() != Some(&b'{') {
         return Err("it is not a JSON object".to_string());
-    };
-    for (key, value) in given {
-        if let Some(member) = known.get_mut(&key) {
-            *member = value;
-        }
     }
-    serde_json::from_value(whole).map_err(|error| error.to_string())
+    serde_json::from_slice(content).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -152,15 +146,22 @@ mod tests {
         assert_eq!(read(&path, &content), Ok(Kept::State(kept)));
     }
 
+    fn check_file(definition: &CheckDefinition) -> Vec<u8> {
+        check(definition).unwrap().1
+    }
+
     #[test]
     fn files_of_other_versions_are_read_and_broken_ones_are_told() {
         let check = read("checks/1", br#"{"id":"c","name":"n","future":[1]}"#).unwrap();
+        let sparse = check_file(&CheckDefinition { id: "c".to_string(), ..CheckDefinition::default() });
+        assert_eq!(sparse, br#"{"id":"c"}"#, "what is not set is not written");
         let expected = CheckDefinition { id: "c".to_string(), name: "n".to_string(), ..CheckDefinition::default() };
         assert_eq!(check, Kept::Check(expected));
         for bad in [&b""[..], b"{", b"[]", b"{}", br#"{"id":7}"#, br#"{"id":"c","ttl":"x"}"#, b"\0\0\0"] {
             assert!(read("checks/1", bad).is_err(), "{bad:?}");
             assert!(read("services/1", bad).is_err(), "{bad:?}");
         }
+        assert!(read("services/1", br#"["","web","web"]"#).is_err(), "a list is no object");
         assert!(read("elsewhere/1", b"{}").is_err());
     }
 

@@ -107,6 +107,10 @@ impl Runtime for Tokio {
         tokio::net::UnixStream::connect(path).await.map(Io)
     }
 
+    fn unix(&self, socket: std::os::unix::net::UnixStream) -> io::Result<Self::Unix> {
+        tokio::net::UnixStream::from_std(socket).map(Io)
+    }
+
     fn udp(&self, socket: std::net::UdpSocket) -> io::Result<Self::Udp> {
         tokio::net::UdpSocket::from_std(socket)
     }

@@ -41,12 +41,12 @@ fn node_info(call: &Call<'_>, json: &mut Json, read: &ReadOptions<'_>, node: &No
     json.open_object();
     json.node_head(node);
     json.key("Services").open_array();
-    for service in call.ctx.view.services_of(read.scope(), &node.name) {
+    for service in call.ctx.view.services_of(read.scope(), &node.name).iter() {
         json.item().node_service(service, read.show_ui());
     }
     json.close_array();
     json.key("Checks").open_array();
-    for check in call.ctx.view.checks_of(read.scope(), &node.name) {
+    for check in call.ctx.view.checks_of(read.scope(), &node.name).iter() {
         json.item().check(check, read.show_ui());
     }
     json.close_array();

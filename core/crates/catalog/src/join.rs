@@ -8,7 +8,7 @@ use core::mem;
 use crate::catalog::Write;
 use crate::group::{Instance, ServiceGroup, ServiceName};
 use crate::model::{Check, Node, Service, Str, Tenancy};
-use crate::name::{fold, fold_shared};
+use crate::name::fold_shared;
 use crate::rows::NodeWriter;
 use crate::state::{DEFAULT, Namespace, Partition};
 use crate::topic::Topic;
@@ -226,8 +226,8 @@ pub(crate) fn join_all(
 ) -> impl Iterator<Item = (Option<Str>, Option<Str>, Instance)> {
     let locals = partition.namespaces.get(namespace).into_iter().flat_map(|space| space.locals.iter());
     locals.flat_map(move |(node, local)| {
-        local.services.iter().filter_map(move |service| {
-            let instance = instance(partition, namespace, node, &fold(&service.id))?;
+        local.services.iter().filter_map(move |(id, service)| {
+            let instance = instance(partition, namespace, node, id)?;
             Some((Grouping::Name.key(service), Grouping::Connect.key(service), instance))
         })
     })

@@ -89,8 +89,7 @@ impl<'a> NodeWriter<'a> {
             space.services_index = index;
             space.local(node, gone, |local| {
                 local.services_index = index;
-                let at = local.service_position(&id);
-                put(&mut local.services, at, Arc::clone(&service));
+                local.services.insert(Arc::clone(&id), Arc::clone(&service));
             });
         });
         let renamed = before.as_ref().is_some_and(|before| before.name != service.name);
@@ -134,9 +133,7 @@ impl<'a> NodeWriter<'a> {
             space.services_index = index;
             space.local(node, gone, |local| {
                 local.services_index = index;
-                if let Ok(at) = local.service_position(id) {
-                    local.services.remove(at);
-                }
+                local.services.remove(id);
             });
         });
         self.services_changed(&service.tenancy);
@@ -161,11 +158,11 @@ impl<'a> NodeWriter<'a> {
         let Some(node) = self.partition.nodes.get(&*self.node).cloned() else { return };
         for namespace in self.partition.namespace_names() {
             let Some(local) = self.partition.local(&namespace, &self.node).cloned() else { continue };
-            for service in &local.services {
-                self.remove_service(&namespace, &fold(&service.id));
+            for (id, _) in local.services.iter() {
+                self.remove_service(&namespace, id);
             }
-            for check in &local.checks {
-                self.remove_check(&namespace, &fold(&check.id));
+            for (id, _) in local.checks.iter() {
+                self.remove_check(&namespace, id);
             }
         }
         self.join();
@@ -228,8 +225,8 @@ impl NodeWriter<'_> {
     fn respell_checks(&mut self, name: &Str) {
         for namespace in self.partition.namespace_names() {
             let Some(local) = self.partition.local(&namespace, &self.node) else { continue };
-            for check in local.checks.clone() {
-                self.store_check(Check { node: Arc::clone(name), ..Check::clone(&check) });
+            for check in local.checks.clone().values() {
+                self.store_check(Check { node: Arc::clone(name), ..Check::clone(check) });
             }
         }
     }
@@ -307,8 +304,8 @@ impl NodeWriter<'_> {
     /// Touches every service the node has in a namespace.
     fn touch_all(&mut self, namespace: &Str, rows: bool) {
         let Some(local) = self.partition.local(namespace, &self.node) else { return };
-        for service in &local.services {
-            self.touched.node(namespace, fold_shared(&service.id), rows);
+        for (id, _) in local.services.iter() {
+            self.touched.node(namespace, Arc::clone(id), rows);
         }
     }
 }
@@ -330,17 +327,5 @@ impl Namespace {
         if let Ok(address) = service.address.parse::<IpAddr>() {
             self.addresses.remove(&(address, Arc::clone(node), fold_shared(&service.id)));
         }
-    }
-}
-
-/// Replaces the row at `Ok` or inserts at `Err`, as a binary search says.
-fn put<T>(rows: &mut Vec<T>, at: Result<usize, usize>, row: T) {
-    match at {
-        Ok(at) => {
-            if let Some(place) = rows.get_mut(at) {
-                *place = row;
-            }
-        }
-        Err(at) => rows.insert(at.min(rows.len()), row),
     }
 }

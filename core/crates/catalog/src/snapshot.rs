@@ -19,7 +19,7 @@ use crate::group::ServiceGroup;
 use crate::intern::Interner;
 use crate::join::join_all;
 use crate::model::{Check, KvEntry, Node, Service, Str};
-use crate::name::{fold, fold_shared};
+use crate::name::fold_shared;
 use crate::queries::PreparedQuery;
 use crate::restore::Autopilot;
 use crate::sessions::{LockDelay, Session};
@@ -227,8 +227,8 @@ impl Catalog {
 fn export_namespace(name: &Str, space: &Namespace) -> NamespaceRows {
     let locals = space.locals.iter().map(|(node, local)| LocalRows {
         node: Arc::clone(node),
-        services: local.services.clone(),
-        checks: local.checks.clone(),
+        services: local.services.values().cloned().collect(),
+        checks: local.checks.values().cloned().collect(),
         services_index: local.services_index,
         checks_index: local.checks_index,
     });
@@ -372,19 +372,21 @@ fn import_namespace(
                 check.node = Arc::clone(&node.name);
             }
         }
-        for service in &local.services {
-            if let Ok(address) = service.address.parse::<IpAddr>() {
-                space.addresses.insert((address, Arc::clone(&local.node), fold_shared(&service.id)), ());
-            }
-        }
-        for check in &local.checks {
-            space.note_failing(&local.node, &fold_shared(&check.id), Some(&check.status));
-        }
-        let LocalRows { node, mut services, checks, services_index, checks_index } = local;
-        services.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
+        let LocalRows { node, services, checks, services_index, checks_index } = local;
         let mut local = Local::default();
-        (local.services, local.services_index, local.checks_index) = (services, services_index, checks_index);
-        local.set_checks(checks);
+        (local.services_index, local.checks_index) = (services_index, checks_index);
+        for service in services {
+            let id = fold_shared(&service.id);
+            if let Ok(address) = service.address.parse::<IpAddr>() {
+                space.addresses.insert((address, Arc::clone(&node), Arc::clone(&id)), ());
+            }
+            local.services.insert(id, service);
+        }
+        for check in checks {
+            let id = fold_shared(&check.id);
+            space.note_failing(&node, &id, Some(&check.status));
+            local.put_check(&id, check);
+        }
         space.locals.insert(node, Arc::new(local));
     }
     for entry in rows.kv {

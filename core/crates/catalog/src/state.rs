@@ -85,10 +85,10 @@ pub(crate) struct Namespace {
 /// What a node has in one namespace.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Local {
-    /// Sorted by folded id.
-    pub(crate) services: Vec<Arc<Service>>,
-    /// Sorted by folded id.
-    pub(crate) checks: Vec<Arc<Check>>,
+    /// By folded id.
+    pub(crate) services: Table<Str, Arc<Service>>,
+    /// By folded id.
+    pub(crate) checks: Table<Str, Arc<Check>>,
     /// The same by folded id of the service, empty for those of the node: joining an instance looks at its own checks,
     /// however many others the node has.
     of_service: Table<Str, Vec<Arc<Check>>>,
@@ -169,19 +169,9 @@ impl Namespace {
 }
 
 impl Local {
-    /// Where the service with that folded id is, or would be.
-    pub(crate) fn service_position(&self, id: &str) -> Result<usize, usize> {
-        self.services.binary_search_by(|service| (*fold(&service.id)).cmp(id))
-    }
-
-    /// Where the check with that folded id is, or would be.
-    pub(crate) fn check_position(&self, id: &str) -> Result<usize, usize> {
-        self.checks.binary_search_by(|check| (*fold(&check.id)).cmp(id))
-    }
-
     /// The service with that folded id.
     pub(crate) fn service(&self, id: &str) -> Option<&Arc<Service>> {
-        self.services.get(self.service_position(id).ok()?)
+        self.services.get(id)
     }
 
     /// The checks of the service with that folded id, of the node itself for the empty one; sorted by folded id.
@@ -190,30 +180,26 @@ impl Local {
     }
 
     /// Puts a check in the place of the one with its folded id, if there is one.
-    pub(crate) fn put_check(&mut self, id: &str, check: Arc<Check>) {
-        self.remove_check(id);
-        let (Ok(at) | Err(at)) = self.check_position(id);
-        self.checks.insert(at, Arc::clone(&check));
+    pub(crate) fn put_check(&mut self, id: &Str, check: Arc<Check>) {
+        self.unlist_check(id);
+        self.checks.insert(Arc::clone(id), Arc::clone(&check));
         self.list_check(check);
     }
 
     /// Takes out the check with that folded id, if there is one.
     pub(crate) fn remove_check(&mut self, id: &str) {
-        let Ok(at) = self.check_position(id) else { return };
-        let check = self.checks.remove(at);
+        self.unlist_check(id);
+        self.checks.remove(id);
+    }
+
+    fn unlist_check(&mut self, id: &str) {
+        let Some(check) = self.checks.get(id) else { return };
         let service = fold(&check.service_id);
         let Some(listed) = self.of_service.get_mut(&*service) else { return };
         listed.retain(|other| *fold(&other.id) != *id);
         if listed.is_empty() {
             self.of_service.remove(&*service);
         }
-    }
-
-    /// Takes all checks at once, in any order.
-    pub(crate) fn set_checks(&mut self, mut checks: Vec<Arc<Check>>) {
-        checks.sort_by(|a, b| fold(&a.id).cmp(&fold(&b.id)));
-        checks.iter().for_each(|check| self.list_check(Arc::clone(check)));
-        self.checks = checks;
     }
 
     fn list_check(&mut self, check: Arc<Check>) {
@@ -225,7 +211,7 @@ impl Local {
 
     /// The check with that folded id.
     pub(crate) fn check(&self, id: &str) -> Option<&Arc<Check>> {
-        self.checks.get(self.check_position(id).ok()?)
+        self.checks.get(id)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::group::{ServiceGroup, ServiceName};
 use crate::model::{Check, KvEntry, Node, Service, Status, Str, Tenancy};
 use crate::name::{Scope, fold};
 use crate::state::{Kv, Local, Namespace, Partition, State, state_slot};
+use crate::table::Table;
 
 pub use crate::topic::{Changes, Topic};
 
@@ -20,6 +21,43 @@ pub use crate::topic::{Changes, Topic};
 /// in the order of folded names, so that the same view always answers the same bytes.
 #[derive(Clone, Debug, Default)]
 pub struct View(pub(crate) Arc<State>);
+
+/// What a node has of one kind, by folded id.
+#[derive(Debug)]
+pub struct Rows<'v, T>(Option<&'v Table<Str, Arc<T>>>);
+
+impl<T> Clone for Rows<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Rows<'_, T> {}
+
+impl<'v, T> Rows<'v, T> {
+    /// The one with that id, in any case.
+    #[must_use]
+    pub fn get(self, id: &str) -> Option<&'v Arc<T>> {
+        self.0?.get(&*fold(id))
+    }
+
+    /// All, in order.
+    pub fn iter(self) -> impl Iterator<Item = &'v Arc<T>> + use<'v, T> {
+        self.0.into_iter().flat_map(Table::values)
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.0.map_or(0, Table::len)
+    }
+
+    /// None.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
 
 /// Part of a listing of keys up to a separator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,14 +145,14 @@ impl View {
 
     /// Services of a node, by id.
     #[must_use]
-    pub fn services_of(&self, scope: Scope<'_>, node: &str) -> &[Arc<Service>] {
-        self.local(scope, node).map_or(&[], |local| &local.services)
+    pub fn services_of(&self, scope: Scope<'_>, node: &str) -> Rows<'_, Service> {
+        Rows(self.local(scope, node).map(|local| &local.services))
     }
 
     /// Checks of a node and of its services, by id.
     #[must_use]
-    pub fn checks_of(&self, scope: Scope<'_>, node: &str) -> &[Arc<Check>] {
-        self.local(scope, node).map_or(&[], |local| &local.checks)
+    pub fn checks_of(&self, scope: Scope<'_>, node: &str) -> Rows<'_, Check> {
+        Rows(self.local(scope, node).map(|local| &local.checks))
     }
 }
 
@@ -171,7 +209,7 @@ impl View {
         self.namespace(scope)
             .into_iter()
             .flat_map(|namespace| namespace.locals.values())
-            .flat_map(|local| &local.checks)
+            .flat_map(|local| local.checks.values())
     }
 
     /// Checks in a state, by node and id.

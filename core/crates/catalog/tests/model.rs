@@ -238,14 +238,14 @@ fn read(view: &View, topic: &Topic) -> Vec<String> {
         Topic::NodeCoordinates { partition, node } => show(view.coordinates_of(partition, node)),
         Topic::NodeServices { tenancy, node } => {
             let mut rows = show(view.node(&tenancy.partition, node));
-            rows.extend(show(view.services_of(tenancy.into(), node)));
+            rows.extend(show(view.services_of(tenancy.into(), node).iter()));
             rows
         }
-        Topic::NodeChecks { tenancy, node } => show(view.checks_of(tenancy.into(), node)),
+        Topic::NodeChecks { tenancy, node } => show(view.checks_of(tenancy.into(), node).iter()),
         Topic::Services { tenancy } => show(view.service_names(tenancy.into())),
         Topic::ServiceRows { tenancy } => {
             let scope = Scope::from(tenancy);
-            show(view.nodes(scope.partition).flat_map(|node| view.services_of(scope, &node.name)))
+            show(view.nodes(scope.partition).flat_map(|node| view.services_of(scope, &node.name).iter()))
         }
         Topic::Service { tenancy, name } => show(view.group(tenancy.into(), name).map(|group| &group.instances)),
         Topic::ServiceInstances { tenancy, name } => show(

@@ -134,7 +134,10 @@ fn each_row_has_its_own_indexes() {
     log.register(with_check(on("foo", "", "10.0.0.2"), "a", "", Status::Warning));
     assert_eq!(log.node("foo").unwrap().indexes, Indexes { create: 1, modify: 4 });
     let view = log.catalog.view();
-    assert_eq!(view.services_of(Scope::default(), "foo")[0].indexes, Indexes { create: 2, modify: 2 });
+    assert_eq!(
+        view.services_of(Scope::default(), "foo").iter().next().unwrap().indexes,
+        Indexes { create: 2, modify: 2 }
+    );
     assert_eq!(log.check("foo", "c").unwrap().indexes, Indexes { create: 3, modify: 3 });
     assert_eq!(&*log.check("foo", "c").unwrap().service_name, "redis");
     let group = view.group(Scope::default(), "REDIS").unwrap();

@@ -243,7 +243,7 @@ proptest! {
             let keys: Vec<_> = view.kv_range(Scope::default(), "").map(|e| (e.key.clone(), Arc::clone(&e.value))).collect();
             let services: Vec<_> = ["n", "m"]
                 .iter()
-                .flat_map(|node| view.services_of(Scope::default(), node))
+                .flat_map(|node| view.services_of(Scope::default(), node).iter())
                 .map(|service| (service.id.clone(), service.port))
                 .collect();
             let checks: Vec<_> = view.checks(Scope::default()).map(|c| (c.node.clone(), c.id.clone())).collect();

@@ -19,7 +19,7 @@ fn a_new_agent_is_in_its_own_catalog() {
     assert_eq!(&*node.meta.as_ref().unwrap()["consul-network-segment"], "");
     assert_eq!(world.published.agent.leader.unwrap().to_string(), "127.0.0.1:8300");
     assert!(node.indexes.modify > node.indexes.create, "the leader knows the member, the agent the rest");
-    let consul = &world.view().services_of(Scope::default(), "n1")[0];
+    let consul = world.view().services_of(Scope::default(), "n1").iter().nth(0).unwrap();
     assert_eq!((consul.port, &*consul.meta.as_ref().unwrap()["version"]), (8300, "1.21.4"));
 }
 
@@ -33,7 +33,7 @@ fn a_registration_is_in_the_catalog_when_it_is_answered_and_goes_again() {
     assert_eq!(world.services(), ["web"]);
     assert_eq!(world.catalog_services(), ["consul", "web"]);
     assert_eq!(world.catalog_checks(), ["serfHealth passing", "service:web critical"]);
-    let row = &world.view().services_of(Scope::default(), "n1")[1];
+    let row = world.view().services_of(Scope::default(), "n1").iter().nth(1).unwrap();
     let tagged: Vec<_> =
         row.tagged_addresses.iter().map(|(tag, at)| format!("{tag}={}:{}", at.address, at.port)).collect();
     assert_eq!(tagged, ["lan_ipv4=10.1.2.3:80", "wan_ipv4=10.1.2.3:80"]);
@@ -89,7 +89,7 @@ fn a_status_survives_a_registration_anew() {
     web.tags = vec!["primary".to_string()];
     world.register(web);
     assert_eq!(world.checks(), ["beat passing \"ok\""]);
-    let row = &world.view().checks_of(Scope::default(), "n1")[0];
+    let row = world.view().checks_of(Scope::default(), "n1").iter().nth(0).unwrap();
     assert_eq!((row.status.as_str(), row.service_tags.len()), ("passing", 1), "the check repeats the new tags");
 }
 
@@ -192,7 +192,8 @@ fn a_change_of_output_alone_waits() {
     let mut world = World::new(dev());
     world.register_check(ttl("c", 100_000));
     world.update("c", Status::Passing, "one");
-    let output = |world: &World| world.view().checks_of(Scope::default(), "n1")[0].output.to_string();
+    let output =
+        |world: &World| world.view().checks_of(Scope::default(), "n1").iter().nth(0).unwrap().output.to_string();
     assert_eq!(output(&world), "one");
     world.update("c", Status::Passing, "two");
     assert_eq!((output(&world), world.checks()[0].as_str()), ("one".to_string(), "c passing \"two\""));
@@ -282,7 +283,7 @@ fn the_catalog_is_brought_back_to_what_the_agent_says() {
     assert_eq!(world.catalog_services(), ["consul", "strange", "web"], "nothing happens at once");
     world.pass(S(121));
     assert_eq!(world.catalog_services(), ["consul", "web"]);
-    assert_eq!(world.view().services_of(Scope::default(), "n1")[1].port, 80);
+    assert_eq!(world.view().services_of(Scope::default(), "n1").iter().nth(1).unwrap().port, 80);
     world.propose(deregister("n1"));
     assert!(world.view().node("default", "n1").is_none());
     world.pass(S(121));
@@ -304,7 +305,8 @@ fn tags_that_others_may_change_are_adopted() {
         world.propose(Command::Register(command));
         world.pass(S(121));
         let expected = if allowed { "b" } else { "a" };
-        let tag = |world: &World| world.view().services_of(Scope::default(), "n1")[1].tags[0].to_string();
+        let tag =
+            |world: &World| world.view().services_of(Scope::default(), "n1").iter().nth(1).unwrap().tags[0].to_string();
         assert_eq!(tag(&world), expected);
         assert_eq!(&*world.published.agent.services.get("web").unwrap().row.tags[0], expected);
         // An explicit registration with other tags counts, whoever may change them.

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 
 use convoke_catalog::group::Instance;
 use convoke_catalog::model::{Check, Node, Proxy, Service, Str, TaggedAddress};
+use convoke_catalog::view::Rows;
 use serde_json::Value as Json;
 
 use crate::agent_view::Member;
@@ -42,8 +43,8 @@ pub(crate) struct ServiceNode<'a> {
 /// A node as the UI lists it.
 pub(crate) struct NodeInfo<'a> {
     pub(crate) node: &'a Node,
-    pub(crate) services: &'a [Arc<Service>],
-    pub(crate) checks: &'a [Arc<Check>],
+    pub(crate) services: Rows<'a, Service>,
+    pub(crate) checks: Rows<'a, Check>,
 }
 
 fn pairs(map: Option<&BTreeMap<Str, Str>>, rest: &[String], test: &dyn Fn(Value<'_>) -> bool) -> bool {
@@ -225,8 +226,13 @@ impl Record for Member<'_> {
     }
 }
 
-fn rows<R: Record>(rows: &[Arc<R>], rest: &[String], test: &dyn Fn(Value<'_>) -> bool) -> bool {
-    if rest.is_empty() { test(Value::Count(rows.len())) } else { rows.iter().any(|row| row.any(rest, test)) }
+fn rows<'r, R: Record + 'r>(
+    len: usize,
+    mut rows: impl Iterator<Item = &'r Arc<R>>,
+    rest: &[String],
+    test: &dyn Fn(Value<'_>) -> bool,
+) -> bool {
+    if rest.is_empty() { test(Value::Count(len)) } else { rows.any(|row| row.any(rest, test)) }
 }
 
 impl Record for Instance {
@@ -235,7 +241,7 @@ impl Record for Instance {
         match name.as_str() {
             "Node" => self.node.any(rest, test),
             "Service" => self.service.any(rest, test),
-            "Checks" => rows(&self.checks, rest, test),
+            "Checks" => rows(self.checks.len(), self.checks.iter(), rest, test),
             _ => false,
         }
     }
@@ -245,8 +251,8 @@ impl Record for NodeInfo<'_> {
     fn any(&self, path: &[String], test: &dyn Fn(Value<'_>) -> bool) -> bool {
         let [name, rest @ ..] = path else { return false };
         match name.as_str() {
-            "Services" => rows(self.services, rest, test),
-            "Checks" => rows(self.checks, rest, test),
+            "Services" => rows(self.services.len(), self.services.iter(), rest, test),
+            "Checks" => rows(self.checks.len(), self.checks.iter(), rest, test),
             _ => self.node.any(path, test),
         }
     }
