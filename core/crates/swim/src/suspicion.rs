@@ -60,7 +60,7 @@ impl Suspicions {
     /// pool, where chance may have it that nobody else does so in time, and if it is `alone` with its accusation: it may
     /// be itself that was cut off, and all its news with it. It asks others in any case, for that nobody has agreed in so
     /// long a time may mean that the suspect has objected, and that this was missed here. Where a suspicion does not wait for
-    /// others to agree (`suspicion_mult` 2 or less) it is short, and news miss one in a thousand: then all ask, a little each.
+    /// others to agree (`suspicion_mult` 2 or less) it is short, and now and then news miss somebody: then all ask, a little each.
     pub(crate) fn start(
         &mut self,
         config: &Config,
