@@ -68,7 +68,7 @@ fn command() -> Command {
         .subcommands(lives::commands())
         .subcommand(
             Command::new("lifeguard")
-                .about("Five configurations with starved members: table IV of the Lifeguard paper")
+                .about("Table IV of the Lifeguard paper, five configurations and ours with starved members")
                 .arg(seed())
                 .arg(nodes("128"))
                 .arg(
@@ -90,6 +90,7 @@ fn command() -> Command {
                 .arg(Arg::new("trace").long("trace").action(ArgAction::SetTrue).help("Writes a timeline to stderr"))
                 .arg(Arg::new("flaw").long("flaw").help("Puts a known bug back into every member"))
                 .arg(Arg::new("each").long("each").action(ArgAction::SetTrue).help("A line for each experiment, too"))
+                .arg(number("threads", "2", "Experiments at a time; each is in one thread"))
                 .arg(number("effort", "1", "1: a part of the grid, in minutes; 2: more; 3: the whole grid"))
                 .arg(
                     Arg::new("suspicion-mult")
@@ -255,6 +256,8 @@ fn grid(args: &ArgMatches) -> bool {
     let options = lifeguard::Options {
         flaw,
         only,
+        name: args.get_one::<String>("only").cloned(),
+        threads: if args.get_flag("trace") { 1 } else { get(args, "threads") as usize },
         trace: args.get_flag("trace"),
         seed: get(args, "seed"),
         nodes: get(args, "nodes") as usize,
@@ -267,8 +270,8 @@ fn grid(args: &ArgMatches) -> bool {
         },
     };
     let bar = show::bar(options.runs() as u64, "runs");
-    let (only, each) = (args.get_one::<String>("only").map(String::as_str), args.get_flag("each"));
-    let rows = lifeguard::table(&options, only, |(name, (starved, blocked, running), row)| {
+    let each = args.get_flag("each");
+    let rows = lifeguard::table(&options, |(name, (starved, blocked, running), row)| {
         bar.inc(1);
         if each {
             let (all, healthy) = (row.false_positives, row.at_healthy);
