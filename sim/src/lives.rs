@@ -12,7 +12,7 @@ use convoke_sim::consensus::invariant::Violation;
 use convoke_sim::consensus::swarm::{Lived, Options, live};
 use convoke_sim::{Setup, chaos, scenario};
 
-use crate::show;
+use crate::{agents, show};
 
 fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_parser(value_parser!(u64)).default_value(default).help(help)
@@ -31,9 +31,9 @@ pub(crate) fn commands() -> [Command; 3] {
             .arg(
                 Arg::new("world")
                     .long("world")
-                    .value_parser(["raft", "gossip"])
+                    .value_parser(["raft", "agents", "gossip"])
                     .default_value("raft")
-                    .help("Servers with disks and clients, or a pool of members"),
+                    .help("Servers with disks and clients, whole agents, or a pool of members"),
             )
             .arg(Arg::new("trace").long("trace").action(ArgAction::SetTrue).help("Writes a timeline to stderr"))
             .arg(Arg::new("flaw").long("flaw").help("Puts a known bug back; `convoke-sim bugs --list` shows them")),
@@ -70,14 +70,14 @@ pub(crate) fn commands() -> [Command; 3] {
     ]
 }
 
-fn get(args: &ArgMatches, name: &str) -> u64 {
+pub(crate) fn get(args: &ArgMatches, name: &str) -> u64 {
     args.get_one::<u64>(name).copied().unwrap_or_default()
 }
 
 /// Lives one; a panic is something wrong, too.
-fn attempt(options: &Options) -> Result<Lived, String> {
+pub(crate) fn attempt<T>(live: impl FnOnce() -> Result<T, Violation>) -> Result<T, String> {
     let text = |violation: Violation| violation.to_string();
-    catch_unwind(AssertUnwindSafe(|| live(options))).map_or_else(
+    catch_unwind(AssertUnwindSafe(live)).map_or_else(
         |panic| {
             let what = panic.downcast_ref::<String>().map(String::as_str);
             Err(format!("panic: {}", what.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?")))
@@ -87,7 +87,7 @@ fn attempt(options: &Options) -> Result<Lived, String> {
 }
 
 /// Many lives, on several threads; each thread takes the next seed.
-fn each_seed(first: u64, seeds: u64, threads: u64, work: impl Fn(u64) + Sync) {
+pub(crate) fn each_seed(first: u64, seeds: u64, threads: u64, work: impl Fn(u64) + Sync) {
     let next = AtomicU64::new(first);
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
@@ -139,8 +139,10 @@ impl Sum {
 
 /// Plays many seeds.
 pub(crate) fn swarm(args: &ArgMatches) -> bool {
-    if args.get_one::<String>("world").is_some_and(|world| world == "gossip") {
-        return gossip(args);
+    match args.get_one::<String>("world").map(String::as_str) {
+        Some("gossip") => return gossip(args),
+        Some("agents") => return agents::swarm(args),
+        _ => {}
     }
     let planted = match args.get_one::<String>("flaw").map(|name| (name, Planted::find(name))) {
         Some((name, None)) => {
@@ -155,7 +157,7 @@ pub(crate) fn swarm(args: &ArgMatches) -> bool {
     let start = Instant::now();
     each_seed(first, seeds, get(args, "threads"), |seed| {
         let options = Options { seed, span: Duration::from_secs(60 * minutes), planted, trace: args.get_flag("trace") };
-        let result = attempt(&options);
+        let result = attempt(|| live(&options));
         if let Err(what) = &result {
             let flaw = planted.map_or_else(String::new, |planted| format!(" --flaw {}", planted.name()));
             bar.suspend(|| {
@@ -270,7 +272,7 @@ pub(crate) fn bugs(args: &ArgMatches) -> bool {
             }
             let span = Duration::from_secs(60 * minutes);
             let options = Options { span, planted: Some(*planted), ..Options::seed(seed) };
-            if let Err(what) = attempt(&options)
+            if let Err(what) = attempt(|| live(&options))
                 && let Ok(mut best) = best.lock()
                 && best.as_ref().is_none_or(|(first, _)| seed < *first)
             {
@@ -338,29 +340,4 @@ pub(crate) fn chaos(args: &ArgMatches) -> bool {
             false
         }
     }
-}
-
-/// A scenario of whole agents.
-pub(crate) fn of_agents(args: &ArgMatches, scenario: &convoke_sim::cluster::scenario::Scenario) -> bool {
-    let wanted = args.get_one::<String>("flaw");
-    let named =
-        |flaw: &&convoke_core::flaw::Flaw| wanted.is_some_and(|name| format!("{flaw:?}").eq_ignore_ascii_case(name));
-    let flaw = convoke_core::flaw::FLAWS.iter().find(named).copied();
-    if wanted.is_some() && flaw.is_none() {
-        eprintln!("there is no such flaw; `convoke-sim list` shows them");
-        return false;
-    }
-    let (first, mut fine) = (get(args, "seed"), true);
-    for seed in first..first + get(args, "seeds") {
-        let setup = convoke_sim::cluster::scenario::Setup { seed, flaw, trace: args.get_flag("trace") };
-        match (scenario.run)(&setup) {
-            Ok(hash) => say!("{} seed {seed}: fine, hash {hash:016x}", scenario.name),
-            Err(violation) => {
-                fine = false;
-                say!("{} seed {seed}: BROKEN: {violation}", scenario.name);
-                say!("    again: convoke-sim run --scenario {} --seed {seed} --trace", scenario.name);
-            }
-        }
-    }
-    fine
 }

@@ -9,6 +9,7 @@ macro_rules! say {
     }};
 }
 
+mod agents;
 mod lives;
 mod show;
 
@@ -67,7 +68,7 @@ fn command() -> Command {
         .subcommands(lives::commands())
         .subcommand(
             Command::new("lifeguard")
-                .about("Five configurations with starved members: table IV of the Lifeguard paper")
+                .about("Table IV of the Lifeguard paper, five configurations and ours with starved members")
                 .arg(seed())
                 .arg(nodes("128"))
                 .arg(
@@ -89,6 +90,7 @@ fn command() -> Command {
                 .arg(Arg::new("trace").long("trace").action(ArgAction::SetTrue).help("Writes a timeline to stderr"))
                 .arg(Arg::new("flaw").long("flaw").help("Puts a known bug back into every member"))
                 .arg(Arg::new("each").long("each").action(ArgAction::SetTrue).help("A line for each experiment, too"))
+                .arg(number("threads", "2", "Experiments at a time; each is in one thread"))
                 .arg(number("effort", "1", "1: a part of the grid, in minutes; 2: more; 3: the whole grid"))
                 .arg(
                     Arg::new("suspicion-mult")
@@ -173,7 +175,7 @@ fn flaw(args: &ArgMatches) -> Option<Option<Flaw>> {
 fn run(args: &ArgMatches) -> bool {
     let wanted = args.get_one::<String>("scenario").map_or("", String::as_str);
     if let Some(scenario) = convoke_sim::cluster::scenario::find(wanted).filter(|_| !wanted.is_empty()) {
-        return lives::of_agents(args, scenario);
+        return agents::run(args, scenario);
     }
     let Some(scenario) = scenario::find(wanted) else {
         eprintln!("there is no scenario {wanted:?}; `convoke-sim list` shows all");
@@ -254,6 +256,8 @@ fn grid(args: &ArgMatches) -> bool {
     let options = lifeguard::Options {
         flaw,
         only,
+        name: args.get_one::<String>("only").cloned(),
+        threads: if args.get_flag("trace") { 1 } else { get(args, "threads") as usize },
         trace: args.get_flag("trace"),
         seed: get(args, "seed"),
         nodes: get(args, "nodes") as usize,
@@ -266,8 +270,8 @@ fn grid(args: &ArgMatches) -> bool {
         },
     };
     let bar = show::bar(options.runs() as u64, "runs");
-    let (only, each) = (args.get_one::<String>("only").map(String::as_str), args.get_flag("each"));
-    let rows = lifeguard::table(&options, only, |(name, (starved, blocked, running), row)| {
+    let each = args.get_flag("each");
+    let rows = lifeguard::table(&options, |(name, (starved, blocked, running), row)| {
         bar.inc(1);
         if each {
             let (all, healthy) = (row.false_positives, row.at_healthy);

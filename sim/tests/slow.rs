@@ -44,3 +44,9 @@ fn short_cut() {
     holds(&accusations::SHORT_CUT);
     finds_at_last(&accusations::SHORT_CUT, Flaw::SuspectNotAskedAgain);
 }
+
+#[test]
+fn deaf() {
+    holds(&slow::DEAF);
+    finds(&slow::DEAF, Flaw::DeafVerdict);
+}

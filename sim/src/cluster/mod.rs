@@ -3,12 +3,13 @@
 //!
 //! * [`world`]: time, network, faults. `host`: an agent and its machine. `disk`: what a crash leaves.
 //! * `watcher`: blocking queries, as the agent's driver serves them. [`users`]: clients with sessions, locks and keys.
-//! * [`invariant`]: what always holds. [`scenario`]: C2 to C8, M9.
+//! * [`invariant`]: what always holds. [`scenario`]: C2 to C8, M9. [`swarm`]: lives drawn from seeds.
 
 mod disk;
 mod host;
 pub mod invariant;
 pub mod scenario;
+pub mod swarm;
 pub mod users;
 mod watcher;
 pub mod world;

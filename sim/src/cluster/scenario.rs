@@ -12,9 +12,10 @@ use convoke_config::definition::ServiceDefinition;
 use convoke_core::flaw::Flaw;
 
 use super::Violation;
+use super::host::{client, server};
 use super::invariant::Seen;
 use super::users::{Habit, TTL};
-use super::world::{MS, SECOND, World, client, server};
+use super::world::{MS, SECOND, World};
 
 /// What a scenario depends on, and nothing else.
 #[derive(Clone, Copy, Debug, Default)]
@@ -106,19 +107,21 @@ pub(super) fn settle(world: &mut World, converges: Duration) {
                 .filter(|h| world.is_server(*h))
                 .all(|h| world.published(h).is_some_and(|p| p.agent.leader == leader))
     });
-    world.until("the same in agents and catalog", converges, |world| differences(world).is_empty());
-    if world.violation().is_some_and(|violation| violation.what.contains("agents and catalog")) {
-        let what = differences(world).join("; ");
-        eprintln!("{what}");
-    }
+    world.until_none("the same in agents and catalog", converges, |world| {
+        let all = differences(world);
+        (!all.is_empty()).then(|| all.join("; "))
+    });
     world.stop_users();
     world.until("the end of all sessions that nobody renews", TTL * 2 + 25 * SECOND, |world| {
         world.leader().and_then(|leader| world.view(leader)).is_some_and(|view| view.timed_sessions().next().is_none())
     });
-    world.until("equal tables", 5 * SECOND, |world| {
+    world.until_none("equal tables", 5 * SECOND, |world| {
         let servers = (0..world.len()).filter(|host| world.is_server(*host));
         let tables: Vec<_> = servers.filter_map(|host| world.view(host)).map(convoke_catalog::View::export).collect();
-        tables.windows(2).all(|pair| pair[0] == pair[1])
+        let equal = tables.windows(2).all(|pair| pair[0] == pair[1]);
+        let indexes: Vec<u64> =
+            (0..world.len()).filter_map(|host| world.view(host)).map(convoke_catalog::View::index).collect();
+        (!equal).then(|| format!("{indexes:?}"))
     });
     if let Some(leader) = world.leader() {
         let lost = world.lost(leader);

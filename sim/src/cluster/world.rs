@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use convoke_api::effect::Effect;
+use convoke_api::effect::{AgentRequest, Effect};
 use convoke_api::response::Response;
 use convoke_catalog::View;
 use convoke_config::config::Config;
@@ -17,7 +17,7 @@ use convoke_core::rpc::{Answer, Ask, Body};
 use convoke_kit::{Machine as _, Out, Rng, Time};
 use convoke_swim as swim;
 
-use super::host::{Host, Life};
+use super::host::{Host, Life, server};
 use super::invariant::{self, Invariant, Scene, Seen};
 use super::watcher::Watchers;
 use super::{Violation, users::Users};
@@ -43,33 +43,6 @@ fn host_of(at: SocketAddr) -> Option<usize> {
         IpAddr::V4(ip) if ip.octets()[..3] == [10, 0, 0] => usize::from(ip.octets()[3]).checked_sub(1),
         _ => None,
     }
-}
-
-/// Gossip quick enough for short lives, as `-dev` has it.
-#[must_use]
-pub fn quick(mut config: Config) -> Config {
-    for gossip in [&mut config.gossip_lan, &mut config.gossip_wan] {
-        gossip.gossip_interval = 100 * MS;
-        gossip.probe_interval = 200 * MS;
-        gossip.probe_timeout = 100 * MS;
-        gossip.suspicion_mult = 3;
-    }
-    config.data_dir = "/d".to_string();
-    config.leave_on_terminate = false;
-    config.retry_join.addresses = vec!["10.0.0.1".to_string(), "10.0.0.2".to_string(), "10.0.0.3".to_string()];
-    config
-}
-
-/// One of so many servers that expect each other.
-#[must_use]
-pub fn server(expect: u32) -> Config {
-    quick(Config { server: true, bootstrap_expect: expect, ..Config::default() })
-}
-
-/// An agent without tables.
-#[must_use]
-pub fn client() -> Config {
-    quick(Config::default())
 }
 
 /// What is on its way.
@@ -281,7 +254,7 @@ impl World {
         let published = node.published();
         let watchers = Watchers::begin(&published.view);
         let (epoch, asked, waiting) = (self.now, BTreeMap::new(), Vec::new());
-        (at.paused, at.disk_free) = (Duration::ZERO, self.now);
+        (at.paused, at.disk_free, at.disk_next) = (Duration::ZERO, self.now, None);
         at.life = Some(Life { epoch, node, published, watchers, asked, waiting });
         self.say(host, "starts");
         self.call(host, Node::handle_timeout);
@@ -289,9 +262,23 @@ impl World {
 
     /// Power off.
     pub fn crash(&mut self, host: usize) {
+        if self.runs(host) {
+            self.say(host, "loses its power");
+            self.hosts[host].disk.crash(&mut self.rng);
+            self.end(host);
+        }
+    }
+
+    /// Off, with everything written.
+    fn switch_off(&mut self, host: usize) {
+        self.say(host, "is off");
+        self.hosts[host].disk.land(u64::MAX);
+        self.end(host);
+    }
+
+    fn end(&mut self, host: usize) {
         let Some(life) = self.hosts[host].life.take() else { return };
-        self.say(host, "loses its power");
-        self.hosts[host].disk.crash(&mut self.rng);
+        self.hosts[host].leaves = false;
         for (from, boots, call) in life.asked.into_values() {
             let result = Err("connection reset".to_string());
             self.travel(host, from, Some(boots), Travel::Answered { call, result });
@@ -299,6 +286,20 @@ impl World {
         for id in life.waiting {
             self.replies.insert(id, Err(()));
         }
+    }
+
+    /// Leaves for good, and switches itself off.
+    pub fn leave(&mut self, host: usize) {
+        self.hosts[host].leaves = true;
+        if let Some(id) = self.send(host, Effect::Agent(AgentRequest::Leave)) {
+            self.forget(id);
+        }
+    }
+
+    /// It was told to leave, and is still there.
+    #[must_use]
+    pub fn leaves(&self, host: usize) -> bool {
+        self.hosts[host].leaves && self.runs(host)
     }
 
     /// A disk without anything.
@@ -394,10 +395,17 @@ impl World {
 
     /// Waits until something is so; that it does not come in time is wrong.
     pub fn until(&mut self, what: &'static str, limit: Duration, done: impl Fn(&Self) -> bool) {
+        self.until_none(what, limit, |world| (!done(world)).then(String::new));
+    }
+
+    /// Waits until nothing is in the way any more; if something still is in the end, that is said.
+    pub fn until_none(&mut self, what: &'static str, limit: Duration, missing: impl Fn(&Self) -> Option<String>) {
         let end = self.now + limit;
-        while !done(self) && self.violation.is_none() {
+        while self.violation.is_none()
+            && let Some(missing) = missing(self)
+        {
             if self.now >= end {
-                return self.fail("liveness", format!("{what} did not come within {limit:?}"));
+                return self.fail("liveness", format!("{what} did not come within {limit:?} {missing}"));
             }
             self.run(50 * MS);
         }
@@ -576,9 +584,7 @@ impl World {
         if let Some(upto) = wrote {
             let most = self.hosts[host].disk_latency;
             let took = most / 4 + self.rng.duration(most);
-            let at = &mut self.hosts[host];
-            at.disk_free = at.disk_free.max(self.now) + took;
-            let landed = at.disk_free;
+            let landed = self.hosts[host].lands(self.now, took);
             self.queue(landed, host, Some(boots), Travel::Written { upto });
         }
         frame
@@ -646,6 +652,7 @@ impl World {
                     self.travel(host, to, Some(life), Travel::Answered { call, result: Ok(answer) });
                 }
             }
+            Action::Exit { code: 0 } if self.hosts[host].leaves => self.switch_off(host),
             Action::Exit { code } => {
                 self.fail(
                     "nobody exits by itself",
@@ -653,7 +660,7 @@ impl World {
                 );
             }
             Action::Log { level, message, .. } => {
-                if self.trace && level >= Level::Info {
+                if self.trace && level >= Level::Debug {
                     self.say(host, message);
                 }
             }

@@ -1,9 +1,11 @@
-//! Table IV of the Lifeguard paper (arXiv 1707.00788, section 5): five configurations, with some members starved.
+//! Table IV of the Lifeguard paper (arXiv 1707.00788, section 5): its five configurations and ours, with some members starved.
 //!
 //! An experiment: all members know each other; some of them, `C`, are blocked for `D`, run for `I`, and so on, for two
 //! minutes. A false positive (FP) is a member event `Failed` about a member with which nothing is wrong, at any member; FP-
 //! counts those at members with which nothing is wrong. The table sums over a grid of `C`, `D` and `I`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use convoke_swim::{Config, Flaw, Lifeguard};
@@ -21,17 +23,21 @@ const RUNNING: [u64; 8] = [1, 4, 16, 64, 256, 1_024, 4_096, 16_384];
 /// How long an experiment lasts.
 const LASTS: Duration = secs(120);
 
-/// The five configurations, as the paper names them, and what it found: FP %, FP- %, messages %, bytes % of SWIM.
-pub const CONFIGURATIONS: [(&str, Lifeguard, [f64; 4]); 5] = [
-    ("SWIM", Lifeguard::NONE, [100.0, 100.0, 100.0, 100.0]),
-    ("LHA-Probe", Lifeguard { probe: true, ..Lifeguard::NONE }, [67.72, 32.88, 98.46, 90.03]),
-    ("LHA-Suspicion", Lifeguard { suspicion: true, ..Lifeguard::NONE }, [3.00, 6.71, 111.31, 106.52]),
-    ("Buddy System", Lifeguard { buddy: true, ..Lifeguard::NONE }, [94.08, 44.57, 100.07, 99.01]),
-    ("Lifeguard", Lifeguard::ALL, [1.53, 1.89, 110.59, 97.97]),
+/// What the paper found: FP %, FP- %, messages %, bytes % of SWIM.
+pub type Paper = Option<[f64; 4]>;
+
+/// The five configurations, as the paper names them, and that of our agents, which it does not have.
+pub const CONFIGURATIONS: [(&str, Lifeguard, Paper); 6] = [
+    ("SWIM", Lifeguard::NONE, Some([100.0, 100.0, 100.0, 100.0])),
+    ("LHA-Probe", Lifeguard { probe: true, ..Lifeguard::NONE }, Some([67.72, 32.88, 98.46, 90.03])),
+    ("LHA-Suspicion", Lifeguard { suspicion: true, ..Lifeguard::NONE }, Some([3.00, 6.71, 111.31, 106.52])),
+    ("Buddy System", Lifeguard { buddy: true, ..Lifeguard::NONE }, Some([94.08, 44.57, 100.07, 99.01])),
+    ("Lifeguard", Lifeguard { doubt: false, ..Lifeguard::ALL }, Some([1.53, 1.89, 110.59, 97.97])),
+    ("Convoke", Lifeguard::ALL, None),
 ];
 
 /// What to measure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Of all randomness.
     pub seed: u64,
@@ -43,8 +49,12 @@ pub struct Options {
     pub blocking: Blocking,
     /// 1: six pairs of `D` and `I`; 2: twelve; 3: all 48.
     pub effort: u32,
+    /// Only the configuration of this name.
+    pub name: Option<String>,
     /// Only these starved members, milliseconds blocked and running.
     pub only: Option<(u32, u64, u64)>,
+    /// Experiments at a time; each is in one thread, so this changes no result.
+    pub threads: usize,
     /// Write a timeline to stderr.
     pub trace: bool,
     /// A bug put back into every member, to see what its cure is worth.
@@ -66,10 +76,14 @@ impl Options {
         ANOMALIES.iter().flat_map(|c| pairs.iter().map(|(d, i)| (*c, *d, *i))).collect()
     }
 
+    fn configurations(&self) -> impl Iterator<Item = (&'static str, Lifeguard, Paper)> {
+        CONFIGURATIONS.into_iter().filter(|(name, ..)| self.name.as_deref().is_none_or(|only| only == *name))
+    }
+
     /// How many experiments that makes.
     #[must_use]
     pub fn runs(&self) -> usize {
-        self.grid().len() * CONFIGURATIONS.len()
+        self.grid().len() * self.configurations().count()
     }
 }
 
@@ -88,8 +102,8 @@ pub struct Row {
     pub packets: u64,
     /// Bytes of these.
     pub bytes: u64,
-    /// What the paper has: FP %, FP- %, messages %, bytes %.
-    pub paper: [f64; 4],
+    /// What the paper has.
+    pub paper: Paper,
 }
 
 impl Row {
@@ -108,9 +122,11 @@ impl Row {
     #[must_use]
     pub fn beside(&self, base: &Self) -> String {
         let share = |of: u64, all: u64| 100.0 * of as f64 / all as f64;
-        let [fp, healthy, messages, bytes] = self.paper;
+        let paper = self.paper.map_or_else(String::new, |[fp, healthy, messages, bytes]| {
+            format!("  | {fp:>11.2} {healthy:>8.2} {messages:>8.2} {bytes:>8.2}")
+        });
         format!(
-            "{:<14} {:>8} {:>8} {:>8.2} {:>8.2} {:>8.2} {:>10.2} {:>8.2}  | {fp:>11.2} {healthy:>8.2} {messages:>8.2} {bytes:>8.2}",
+            "{:<14} {:>8} {:>8} {:>8.2} {:>8.2} {:>8.2} {:>10.2} {:>8.2}{paper}",
             self.name,
             self.false_positives,
             self.at_healthy,
@@ -127,25 +143,31 @@ impl Row {
 /// came of it.
 pub type Seen<'a> = (&'static str, (u32, u64, u64), &'a Row);
 
-/// The table, with only the configuration of this name, if one is given. `step` is shown each experiment.
-pub fn table(options: &Options, only: Option<&str>, mut step: impl FnMut(Seen<'_>)) -> Vec<Row> {
+/// The table. `step` is shown each experiment when it is done, in any order.
+pub fn table(options: &Options, step: impl FnMut(Seen<'_>) + Send) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (name, lifeguard, paper) in CONFIGURATIONS {
-        if only.is_some_and(|only| only != name) {
-            continue;
-        }
-        let nothing = Row { name, false_positives: 0, at_healthy: 0, messages: 0, packets: 0, bytes: 0, paper };
-        let mut row = nothing;
+    let mut jobs = Vec::new();
+    for (name, lifeguard, paper) in options.configurations() {
         let config =
             Config { suspicion_mult: options.suspicion_mult, suspicion_max_mult: 6, lifeguard, ..Config::lan() };
-        for anomaly in options.grid() {
-            let mut one = nothing;
-            experiment(options, &config, anomaly, &mut one);
-            step((name, anomaly, &one));
-            row.add(&one);
-        }
-        rows.push(row);
+        jobs.extend(options.grid().into_iter().map(|anomaly| (rows.len(), config.clone(), anomaly)));
+        rows.push(Row { name, false_positives: 0, at_healthy: 0, messages: 0, packets: 0, bytes: 0, paper });
     }
+    let (next, nothing) = (AtomicUsize::new(0), rows.clone());
+    let sums = Mutex::new((&mut rows, step));
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads.max(1) {
+            scope.spawn(|| {
+                while let Some((row, config, anomaly)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut one = nothing[*row];
+                    experiment(options, config, *anomaly, &mut one);
+                    let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
+                    sums.0[*row].add(&one);
+                    (sums.1)((one.name, *anomaly, &one));
+                }
+            });
+        }
+    });
     rows
 }
 

@@ -127,6 +127,7 @@ pub const ALL: &[Scenario] = &[
     long::G24,
     spread::USER_EVENTS,
     accusations::SHORT_CUT,
+    slow::DEAF,
     swarm::SWARM,
 ];
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use convoke_swim::{Config, Flaw, MemberEvent};
 
-use super::{Scenario, Setup, ensure, secs, total};
+use super::{Never, Scenario, Setup, ensure, secs, total};
 use crate::invariant::{Detection, FalseDeath, true_views};
 use crate::node::Blocking;
 use crate::note::Seen;
@@ -86,6 +86,49 @@ fn small_pools(setup: &Setup) -> Verdict<World> {
         ensure(&world, detection.all.is_some(), "small pools notice a death", || {
             format!("after 12 s not all of {n} had noticed; the first after {:?}", detection.first)
         })?;
+        last = Some(world);
+    }
+    Ok(last.unwrap_or_else(|| setup.world(crate::Link::LAN)))
+}
+
+/// Not of the list: who was stopped for longer than its suspicions last has not heard who objected, and condemns nobody.
+pub const DEAF: Scenario = Scenario {
+    name: "deaf",
+    about: "8 of 48 members stand still for 10 to 31 seconds, again and again, and suspicions are short: nobody else is declared failed, and who crashes is",
+    flaws: &[Flaw::DeafVerdict],
+    run: deaf,
+};
+
+/// So many stand still; the next one crashes.
+const DEAF_MEMBERS: u32 = 8;
+
+fn deaf(setup: &Setup) -> Verdict<World> {
+    let mut last = None;
+    // A process that is stopped; one whose loops are threads, and whose suspicions run out meanwhile.
+    for blocking in [Blocking::Process, Blocking::Loops] {
+        let n = setup.nodes_or(48);
+        let config = Config { suspicion_mult: 2, ..Config::lan() };
+        let mut world = setup.cluster(n, &config);
+        world.block_as(blocking);
+        let mut referee = Referee::new().logging().with(Never {
+            of: |node| node > DEAF_MEMBERS,
+            ..Never::at_all("who stands still condemns nobody", &[MemberEvent::Failed])
+        });
+        referee.run(&mut world, secs(5))?;
+        for node in 0..DEAF_MEMBERS {
+            world.starve(node, secs(10 + 3 * u64::from(node)), Duration::from_millis(250));
+        }
+        referee.run(&mut world, secs(120))?;
+        world.crash(DEAF_MEMBERS);
+        let from = referee.log().len();
+        let mut detection = Detection::of(&world, DEAF_MEMBERS, n - 1 - DEAF_MEMBERS as usize);
+        referee.run(&mut world, secs(60))?;
+        referee.log()[from..].iter().filter(|note| note.node > DEAF_MEMBERS).for_each(|note| detection.see(note));
+        ensure(&world, detection.all.is_some_and(|all| all < secs(12)), "a crash is noticed", || {
+            format!("after {:?} by the first, {:?} by all who are well", detection.first, detection.all)
+        })?;
+        (0..DEAF_MEMBERS).for_each(|node| world.feed(node));
+        referee.run_until(&mut world, secs(120), secs(1), true_views)?;
         last = Some(world);
     }
     Ok(last.unwrap_or_else(|| setup.world(crate::Link::LAN)))

@@ -22,7 +22,7 @@ impl Versions {
     }
 }
 
-/// The three parts of Lifeguard (section 4 of the paper), to be compared one by one. All on in production.
+/// The three parts of Lifeguard (section 4 of the paper) and one of our own, to be compared one by one. All on in production.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifeguard {
     /// LHA-Probe: a member that is slow itself probes less often and waits longer.
@@ -31,13 +31,16 @@ pub struct Lifeguard {
     pub suspicion: bool,
     /// Buddy System: who suspects a member tells it so with the next ping.
     pub buddy: bool,
+    /// Ours: time in which a member heard nobody, or stood still, is no time of its suspicions, unless it runs and is really
+    /// alone. Without it who is stopped for longer than a suspicion lasts condemns whom it suspected.
+    pub doubt: bool,
 }
 
 impl Lifeguard {
     /// Everything.
-    pub const ALL: Self = Self { probe: true, suspicion: true, buddy: true };
+    pub const ALL: Self = Self { probe: true, suspicion: true, buddy: true, doubt: true };
     /// Plain SWIM.
-    pub const NONE: Self = Self { probe: false, suspicion: false, buddy: false };
+    pub const NONE: Self = Self { probe: false, suspicion: false, buddy: false, doubt: false };
 }
 
 /// A tag whose value all members of a pool must share.

@@ -205,7 +205,10 @@ impl Swim {
                 self.warn(now, why, || format!("refused a connection from {from}: {why}"), out);
                 self.frame(&Frame::Refused { why }, version, false)
             }
-            Ok(frame) => self.answer(now, from, &frame, version, out).unwrap_or_default(),
+            Ok(frame) => {
+                self.heard(now);
+                self.answer(now, from, &frame, version, out).unwrap_or_default()
+            }
         };
         out.push(Action::Respond { stream, frame: reply });
     }
@@ -316,6 +319,9 @@ impl Swim {
         let frame = opened.and_then(|body| {
             postcard::from_bytes::<Frame<'_>>(body).map_err(|_| String::from("the reply cannot be read"))
         });
+        if frame.is_ok() {
+            self.heard(now);
+        }
         match (purpose, frame) {
             (Purpose::Probe { seq }, Ok(Frame::Ack { seq: acked })) if acked == seq => {
                 self.on_stream_ack(now, seq, out);

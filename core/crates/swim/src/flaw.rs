@@ -40,6 +40,8 @@ pub enum Flaw {
     EventGapsStay,
     /// Who was cut off for a moment condemns whom it suspected meanwhile, without asking again.
     SuspectNotAskedAgain,
+    /// What runs out in a member that hears nobody is a verdict.
+    DeafVerdict,
     /// G15: helpers are drawn a few times at random, and missed in small pools.
     HelpersMissed,
     /// G15: a pool too small for confirmations waits for them all the same.

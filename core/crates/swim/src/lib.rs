@@ -15,6 +15,7 @@
 //!
 //! * [`swim`]: the machine: its parts, and which event goes where.
 //! * `probe`: who is asked, when, and what silence means. `awareness`: how much it trusts itself (Lifeguard).
+//! * `doubt`: when it does not trust itself at all, and gives no verdict.
 //! * `suspicion`: the time between silence and a verdict. `verdict`: alive, suspect, failed, left: which wins.
 //! * `broadcast`: what still has to be told, and how often. `exchange`: comparing whole tables over streams, joining.
 //! * `packet`: gossip, sealing and opening. `tombstone`: who is gone, and for how long that is remembered.
@@ -29,6 +30,7 @@ extern crate alloc;
 mod awareness;
 mod broadcast;
 pub mod config;
+mod doubt;
 pub mod event;
 mod exchange;
 pub mod flaw;

@@ -214,6 +214,7 @@ impl Swim {
         match self.open(bytes, &mut plain) {
             Err(why) => self.warn(now, why, || format!("dropped a packet from {from}: {why}"), out),
             Ok(body) => {
+                self.heard(now);
                 for piece in wire::Pieces(body) {
                     match piece.map(postcard::from_bytes::<Message<'_>>) {
                         Some(Ok(message)) => {

@@ -127,6 +127,12 @@ impl Probing {
         self.relays.len()
     }
 
+    /// When the own probe loop goes on, with the same `still` as below.
+    pub(crate) fn turn(&self, still: bool) -> Option<Time> {
+        let helpers = self.current.as_ref().and_then(|c| c.helpers_at);
+        (!still).then(|| helpers.map_or(self.tick, |at| at.min(self.tick)))
+    }
+
     /// With `still` the own probes wait for something to be sent, and only nacks are due.
     pub(crate) fn deadline(&self, still: bool) -> Option<Deadline> {
         let helpers = self.current.as_ref().and_then(|c| c.helpers_at).filter(|_| !still);
@@ -161,12 +167,14 @@ impl Swim {
         let due = |current: &Current| current.helpers_at.is_some_and(|at| at <= now);
         if self.probing.current.as_ref().is_some_and(due) && !self.stall.holds(Loop::Probe) {
             self.ask_helpers(now, out);
+            self.doubt.turned(now);
             self.stall.sends(Loop::Probe);
         }
         self.send_nacks(now, out);
         if self.probing.tick <= now && !self.stall.holds(Loop::Probe) {
             self.judge(now, out);
             self.probe_next(now, out);
+            self.doubt.turned(now);
             if self.probing.current.is_some() {
                 self.stall.sends(Loop::Probe);
             }

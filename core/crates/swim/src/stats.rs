@@ -37,6 +37,9 @@ pub struct Stats {
     pub suspicions: u64,
     /// Members declared failed here because a suspicion ran out.
     pub verdicts: u64,
+    /// Times that it had heard nobody for so long, or had stood still for so long, that its suspicions waited
+    /// ([`crate::Lifeguard::doubt`]).
+    pub doubts: u64,
     /// Accusations against the own member that were refuted.
     pub refutations: u64,
     /// Tables compared.

@@ -34,6 +34,8 @@ struct Suspicion {
     own: bool,
     /// Others saying so, too, is no reason not to ask again.
     insists: bool,
+    /// It is as short as can be from the beginning, and nobody says that it agrees.
+    short: bool,
 }
 
 /// What to ask at half time.
@@ -45,6 +47,8 @@ pub(crate) struct Recheck {
     pub(crate) own: bool,
     /// The suspect itself is asked, not only others.
     pub(crate) asks_it: bool,
+    /// All members ask at the same time, so each asks little.
+    pub(crate) all_ask: bool,
 }
 
 /// In pools of up to so many everybody asks a suspect once more; in larger ones only who is alone with its accusation, for
@@ -55,7 +59,8 @@ impl Suspicions {
     /// Starts one in a pool of `n` members. With `asks` this member asks again at half time. It asks the suspect in a small
     /// pool, where chance may have it that nobody else does so in time, and if it is `alone` with its accusation: it may
     /// be itself that was cut off, and all its news with it. It asks others in any case, for that nobody has agreed in so
-    /// long a time may mean that the suspect has objected, and that this was missed here.
+    /// long a time may mean that the suspect has objected, and that this was missed here. Where a suspicion does not wait for
+    /// others to agree (`suspicion_mult` 2 or less) it is short, and now and then news miss somebody: then all ask, a little each.
     pub(crate) fn start(
         &mut self,
         config: &Config,
@@ -74,11 +79,22 @@ impl Suspicions {
         let _ = accusers.push(accuser);
         let deadline = now + max;
         let insists = asks && n <= SMALL;
-        let recheck = (insists || (asks && (alone || wanted > 0))).then(|| now + max / 2);
+        let recheck = (insists || (asks && (alone || wanted > 0 || config.lifeguard.doubt))).then(|| now + max / 2);
         self.rechecks.extend(recheck.map(|at| (at, slot)));
         self.by_slot.insert(
             slot,
-            Suspicion { started: now, deadline, min, max, wanted, accusers, recheck, own: alone, insists },
+            Suspicion {
+                started: now,
+                deadline,
+                min,
+                max,
+                wanted,
+                accusers,
+                recheck,
+                own: alone,
+                insists,
+                short: wanted == 0,
+            },
         );
         self.deadlines.insert((deadline, slot));
     }
@@ -136,7 +152,8 @@ impl Suspicions {
         let suspicion = self.by_slot.get_mut(&slot)?;
         suspicion.recheck = None;
         let alone = suspicion.accusers.len() == 1;
-        Some(Recheck { slot, own: suspicion.own && alone, asks_it: suspicion.own || suspicion.insists })
+        let asks_it = suspicion.own || suspicion.insists;
+        Some(Recheck { slot, own: suspicion.own && alone, asks_it, all_ask: suspicion.short && !asks_it })
     }
 
     /// One that has run out.
@@ -216,7 +233,10 @@ mod tests {
         all.start(&Config::lan(), false, 3, (1, true, true), 100, Time::ZERO);
         assert_eq!(all.deadline(), Some(Time::ZERO + 24 * SECOND));
         assert_eq!(all.pop_recheck(Time::ZERO + 23 * SECOND), None);
-        assert_eq!(all.pop_recheck(Time::ZERO + 24 * SECOND), Some(Recheck { slot: 3, own: true, asks_it: true }));
+        assert_eq!(
+            all.pop_recheck(Time::ZERO + 24 * SECOND),
+            Some(Recheck { slot: 3, own: true, asks_it: true, all_ask: false })
+        );
         assert_eq!((all.pop_recheck(Time::ZERO + 24 * SECOND), all.deadline()), (None, Some(Time::ZERO + 48 * SECOND)));
         all.start(&Config::lan(), false, 4, (1, true, true), 100, Time::ZERO);
         assert!(all.confirm(4, 2), "not alone any more");
@@ -227,7 +247,7 @@ mod tests {
         all.start(&Config::lan(), false, 6, (1, false, true), 100, Time::ZERO);
         assert_eq!(
             all.pop_recheck(Time::MAX),
-            Some(Recheck { slot: 6, own: false, asks_it: false }),
+            Some(Recheck { slot: 6, own: false, asks_it: false, all_ask: false }),
             "the accuser asks it, this one asks others"
         );
         all.start(&Config::lan(), false, 6, (1, true, false), 100, Time::ZERO);
@@ -241,10 +261,31 @@ mod tests {
         assert!(all.confirm(3, 2) && all.confirm(3, 3));
         assert_eq!(
             all.pop_recheck(Time::ZERO + 2 * SECOND),
-            Some(Recheck { slot: 3, own: false, asks_it: true }),
+            Some(Recheck { slot: 3, own: false, asks_it: true, all_ask: false }),
             "at half of what is left of it"
         );
         assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
+    }
+
+    #[test]
+    fn where_nobody_says_that_it_agrees_all_ask_in_the_middle() {
+        let config = Config { suspicion_mult: 2, ..Config::lan() };
+        let mut all = Suspicions::default();
+        all.start(&config, false, 3, (1, false, true), 100, Time::ZERO);
+        assert_eq!(
+            all.pop_recheck(Time::ZERO + 2 * SECOND),
+            Some(Recheck { slot: 3, own: false, asks_it: false, all_ask: true })
+        );
+        assert_eq!(all.deadline(), Some(Time::ZERO + 4 * SECOND));
+        all.start(&config, false, 3, (1, true, true), 100, Time::ZERO);
+        assert_eq!(
+            all.pop_recheck(Time::ZERO + 2 * SECOND),
+            Some(Recheck { slot: 3, own: true, asks_it: true, all_ask: false }),
+            "the accuser asks as ever"
+        );
+        let paper = crate::Lifeguard { doubt: false, ..crate::Lifeguard::ALL };
+        all.start(&Config { lifeguard: paper, ..config }, false, 3, (1, false, true), 100, Time::ZERO);
+        assert_eq!(all.pop_recheck(Time::MAX), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use convoke_kit::{Deadline, Machine, Out, Rng, Time};
 use crate::awareness::Awareness;
 use crate::broadcast::Broadcasts;
 use crate::config::Config;
+use crate::doubt::Doubt;
 use crate::event::{Action, Command, Event, MemberEvent};
 use crate::exchange::Exchanges;
 use crate::flaw::{Flaw, Flaws};
@@ -77,6 +78,7 @@ pub struct Swim {
 
     pub(crate) probing: Probing,
     pub(crate) awareness: Awareness,
+    pub(crate) doubt: Doubt,
     pub(crate) suspicions: Suspicions,
     pub(crate) broadcasts: Broadcasts,
     pub(crate) gossip_at: Option<Time>,
@@ -120,8 +122,10 @@ impl Swim {
         let Boot { name, address, tags, incarnation, keyring, config, seed, members, flaw } = boot;
         let mut rng = Rng::new(seed);
         let profile = Arc::new(Profile::new(&name, address, &tags, config.versions));
+        let flaws = flaws(flaw);
+        let doubts = config.lifeguard.doubt && !flaws.has(Flaw::DeafVerdict);
         let mut swim = Self {
-            flaws: flaws(flaw),
+            flaws,
             stall: Stall::default(),
             members,
             own: 0,
@@ -130,6 +134,7 @@ impl Swim {
             life: Life::New,
             probing: Probing::new(&mut rng),
             awareness: Awareness::new(config.awareness_max),
+            doubt: Doubt::new(if doubts { config.probe_interval } else { Duration::ZERO }),
             suspicions: Suspicions::default(),
             broadcasts: Broadcasts::default(),
             gossip_at: None,
@@ -285,6 +290,7 @@ impl Swim {
 
     fn start(&mut self, now: Time, out: &mut Out<Action>) {
         self.life = Life::Running;
+        self.doubt.start(now);
         self.start_probing(now);
         self.start_exchanging(now);
         out.push(Action::Member { what: MemberEvent::Joined, profile: Arc::clone(&self.profile) });
@@ -349,6 +355,11 @@ impl Swim {
 
     // ---- hearing
 
+    /// Somebody of this pool was heard, whoever it was.
+    pub(crate) fn heard(&mut self, now: Time) {
+        self.stats.doubts += u64::from(self.doubt.heard(now));
+    }
+
     pub(crate) fn message(&mut self, now: Time, from: SocketAddr, message: &Message<'_>, out: &mut Out<Action>) {
         match message {
             Message::Ping { seq, target } => self.on_ping(from, *seq, target, out),
@@ -372,6 +383,10 @@ impl Swim {
             Message::KeysAsk(ask) => self.on_keys_ask(now, ask, out),
             Message::KeysAnswer(answer) => self.on_keys_answer(answer),
         }
+    }
+
+    fn suspicion_due(&self) -> Option<Time> {
+        self.suspicions.deadline().and_then(|at| self.doubt.due(at))
     }
 
     // ---- choosing
@@ -446,13 +461,17 @@ impl Machine for Swim {
             }
             Life::Leaving(_) | Life::Running => {}
         }
+        let due = [self.probing.turn(self.stall.holds(Loop::Probe)), self.suspicion_due()];
+        self.stats.doubts += u64::from(self.doubt.woke(now, due.into_iter().flatten().min()));
         self.probe_timers(now, out);
-        while let Some(recheck) = self.suspicions.pop_recheck(now) {
-            self.recheck(recheck, out);
-        }
-        // A failed probe may have been the confirmation that ends a suspicion.
-        while let Some(slot) = self.suspicions.pop_due(now) {
-            self.verdict(now, slot, out);
+        if let Some(clock) = self.doubt.decides(now) {
+            while let Some(recheck) = self.suspicions.pop_recheck(clock) {
+                self.recheck(recheck, out);
+            }
+            // A failed probe may have been the confirmation that ends a suspicion.
+            while let Some(slot) = self.suspicions.pop_due(clock) {
+                self.verdict(now, slot, out);
+            }
         }
         self.reap(now, out);
         self.exchange_timers(now, out);
@@ -474,7 +493,7 @@ impl Machine for Swim {
             _ => None,
         };
         [
-            at(self.suspicions.deadline(), "suspicion"),
+            at(self.suspicion_due(), "suspicion"),
             at(self.tombstones.deadline(), "reap"),
             at(self.gossip_due(), "gossip"),
             at(leaving, "leave"),

@@ -19,6 +19,12 @@ use crate::wire::{self, Claim, Message};
 /// Members told in one call that they are held for gone; the others are told by the next table that says so.
 const MAX_TOLD_DEAD: u32 = 128;
 
+/// Where all members ask about a suspect at the same time, so many ask the suspect itself, on average: it may have been told by
+/// nobody. One in fifty is asked by none of them.
+const ASK_IT: u64 = 4;
+/// And each asks so many others: one may have been stopped, too.
+const ASK_OTHERS: usize = 2;
+
 impl Swim {
     /// A member says what it is, or somebody repeats it.
     pub(crate) fn on_alive(&mut self, now: Time, claim: &Claim<'_>, out: &mut Out<Action>) {
@@ -108,6 +114,11 @@ impl Swim {
         if !newer || (self.flaws.has(Flaw::LeftForEver) && state == State::Left) {
             if !state.is_up() {
                 self.tell_dead(claim, state, incarnation, out);
+            } else if claim.incarnation == incarnation && !claim.says(&entry.profile) {
+                // Two lives of one member began in the same incarnation: who hears what is known of the earlier one
+                // raises its own. Tables do not show it, as they are compared by incarnation.
+                let known = Arc::clone(&entry.profile);
+                self.send(claim.address(), &[Message::Alive(Claim::of(&known, incarnation))], out);
             }
             return;
         }
@@ -220,7 +231,14 @@ impl Swim {
             let small_pools_wait = self.flaws.has(Flaw::ConfirmationsInSmallPools);
             let alone = accuser == self.profile.name();
             let accuser = (table::hash(accuser), alone, !self.flaws.has(Flaw::SuspectNotAskedAgain));
-            self.suspicions.start(&self.config, small_pools_wait, slot, accuser, self.members.up(), now);
+            self.suspicions.start(
+                &self.config,
+                small_pools_wait,
+                slot,
+                accuser,
+                self.members.up(),
+                self.doubt.clock(now),
+            );
         }
         for other in others.chunks_exact(8) {
             news |= self.suspicions.confirm(slot, u64::from_le_bytes(other.try_into().unwrap_or_default()));
@@ -250,12 +268,13 @@ impl Swim {
         let slot = recheck.slot;
         let Some(entry) = self.members.entry(slot).filter(|entry| entry.state == State::Suspect) else { return };
         let (target, incarnation, own) = (Arc::clone(&entry.profile), entry.incarnation, Arc::clone(&self.profile));
-        if recheck.asks_it {
+        let (up, several) = (self.members.up() as u64, self.config.indirect_probes as usize);
+        if recheck.asks_it || (recheck.all_ask && self.rng.below(up.max(1)) < ASK_IT) {
             let suspect = Message::Suspect { name: target.name(), incarnation, accuser: own.name(), others: &[] };
             let seq = self.probing.number();
             self.send(target.address(), &[suspect, Message::Ping { seq, target: target.name() }], out);
         }
-        let others = self.pick(self.config.indirect_probes as usize, |at, entry, swim| {
+        let others = self.pick(if recheck.all_ask { several.min(ASK_OTHERS) } else { several }, |at, entry, swim| {
             at != swim.own && at != slot && entry.state == State::Alive
         });
         for other in others {
@@ -428,9 +447,10 @@ mod tests {
 
     const AT: SocketAddr = SocketAddr::new(core::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8301);
 
-    /// A member among a hundred that it knows.
+    /// A member among a hundred that it knows, which hears what these tests hand it behind its back.
     fn swim() -> Swim {
-        let config = Config::lan();
+        let lifeguard = crate::Lifeguard { doubt: false, ..crate::Lifeguard::ALL };
+        let config = Config { lifeguard, ..Config::lan() };
         let profile = |n: usize| Profile::new(&format!("n{n}"), AT, &Tags::default(), config.versions);
         Swim::new(Boot {
             name: "n0".into(),

@@ -15,6 +15,8 @@ pub(super) struct LockDelay {
     held: BTreeMap<String, (String, Duration, u64)>,
     /// By key: of whom, and until when nobody gets it.
     barred: BTreeMap<String, (String, Duration)>,
+    /// What any server has ever shown.
+    newest: u64,
 }
 
 impl Invariant for LockDelay {
@@ -32,15 +34,14 @@ impl Invariant for LockDelay {
                     let early = *until - scene.now;
                     return Err(format!("{session} has {key} {early:?} before the lock-delay of {of} is over"));
                 }
-                let newest =
-                    (0..scene.world.len()).filter_map(|host| scene.published(host)).map(|p| p.view.index()).max();
-                self.held.insert((*key).to_string(), ((*session).to_string(), *delay, newest.unwrap_or(0)));
+                self.held.insert((*key).to_string(), ((*session).to_string(), *delay, self.newest));
             }
             Seen::Published { host } => {
                 let Some(published) = scene.published(*host).filter(|published| published.reign > 0) else {
                     return Ok(());
                 };
                 let view = &published.view;
+                self.newest = self.newest.max(view.index());
                 let barred = &mut self.barred;
                 self.held.retain(|key, (session, delay, index)| {
                     let ended = view.index() >= *index && view.session(Scope::default(), session).is_none();

@@ -26,6 +26,10 @@ impl Scene<'_> {
         self.world[host].life.as_ref().map(|life| &*life.published)
     }
 
+    pub(super) fn is_server(&self, host: usize) -> bool {
+        self.world[host].config.server
+    }
+
     pub(super) fn name(&self, host: usize) -> &str {
         &self.world[host].identity.node_name
     }

@@ -13,6 +13,8 @@ use super::{Invariant, Scene, Seen};
 pub(super) struct NotBeforeTheirTime {
     /// By id: when it was asked for last, its TTL, and an index that has it.
     alive: BTreeMap<String, (Duration, Duration, u64)>,
+    /// What any server has ever shown: it is committed, whoever is off now.
+    newest: u64,
 }
 
 impl Invariant for NotBeforeTheirTime {
@@ -24,17 +26,19 @@ impl Invariant for NotBeforeTheirTime {
         match seen {
             Seen::Alive { session, ttl, since } => {
                 // It was in the tables when the client was answered, and so in those of whoever has seen most.
-                let newest =
-                    (0..scene.world.len()).filter_map(|host| scene.published(host)).map(|p| p.view.index()).max();
-                let alive = self.alive.entry((*session).to_string()).or_insert((*since, *ttl, newest.unwrap_or(0)));
+                let alive = self.alive.entry((*session).to_string()).or_insert((*since, *ttl, self.newest));
                 alive.0 = alive.0.max(*since);
             }
             Seen::Destroyed { session } => {
                 self.alive.remove(*session);
             }
             Seen::Published { host } => {
-                let Some(published) = scene.published(*host) else { return Ok(()) };
+                // Agents without tables know of no session.
+                let Some(published) = scene.published(*host).filter(|_| scene.is_server(*host)) else {
+                    return Ok(());
+                };
                 let (view, now) = (&published.view, scene.now);
+                self.newest = self.newest.max(view.index());
                 let gone =
                     |id: &String, index: u64| view.index() >= index && view.session(Scope::default(), id).is_none();
                 let mut early = None;

@@ -154,6 +154,21 @@ fn a_user_event_is_heard_once_by_everybody_and_not_by_newcomers() {
 }
 
 #[test]
+fn who_starts_twice_within_a_second_is_believed_what_it_says_of_itself() {
+    // Incarnations begin with the seconds of the clock, and objections raise them: two lives may have the same.
+    let mut pool = Pool::joined(4);
+    let incarnation = pool.node(2).incarnation();
+    pool.crash(2);
+    pool.restart(Boot { incarnation, tags: Tags::from([("role", "other")]), ..boot(2) });
+    pool.command(2, Command::Join { ticket: Ticket(1), addresses: vec![address(0), address(1)] });
+    pool.run(2 * SECOND);
+    for n in [0, 1, 3] {
+        let member = pool.node(n).members().get("n2").expect("a member");
+        assert_eq!(member.profile.tags().get("role"), Some("other"), "at n{n}");
+    }
+}
+
+#[test]
 fn tags_are_told_to_all() {
     let mut pool = Pool::joined(3);
     pool.command(1, Command::SetTags([("role", "consul")].into()));

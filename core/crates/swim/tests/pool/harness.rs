@@ -43,6 +43,8 @@ pub(crate) struct Pool {
     pub(crate) nodes: Vec<Option<Swim>>,
     parcels: BTreeMap<(Time, u64), Parcel>,
     sent: u64,
+    /// Members that stand still, and what waits at their door.
+    stopped: BTreeMap<usize, Vec<Parcel>>,
     /// Links that lose everything, one way.
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// Links that lose packets, not streams.
@@ -60,6 +62,7 @@ impl Pool {
             nodes,
             parcels: BTreeMap::new(),
             sent: 0,
+            stopped: BTreeMap::new(),
             cut: BTreeSet::new(),
             no_udp: BTreeSet::new(),
             told,
@@ -98,6 +101,29 @@ impl Pool {
     pub(crate) fn restart(&mut self, boot: Boot) {
         let n = boot.name[1..].parse::<usize>().expect("a number");
         self.nodes[n] = Some(Swim::new(boot));
+    }
+
+    /// It stands still: its clock runs, what comes for it waits.
+    pub(crate) fn stop(&mut self, n: usize) {
+        self.stopped.insert(n, Vec::new());
+    }
+
+    /// It runs again. It takes so many packets of those that wait before it looks at its clock, and the others after that.
+    pub(crate) fn resume(&mut self, n: usize, before: usize) {
+        let mut first = self.stopped.remove(&n).expect("it stands still");
+        let rest = first.split_off(before.min(first.len()));
+        first.into_iter().for_each(|parcel| self.deliver(parcel));
+        self.fire(n);
+        rest.into_iter().for_each(|parcel| self.deliver(parcel));
+    }
+
+    fn fire(&mut self, n: usize) {
+        let (mut out, now) = (Out::new(), self.now);
+        if let Some(node) = &mut self.nodes[n] {
+            node.handle_timeout(now, &mut out);
+            assert!(node.poll_timeout().is_none_or(|d| d.at > now), "{:?}", node.poll_timeout());
+        }
+        self.carry_out(n, &mut out);
     }
 
     pub(crate) fn command(&mut self, n: usize, command: Command) {
@@ -161,6 +187,13 @@ impl Pool {
     }
 
     fn deliver(&mut self, parcel: Parcel) {
+        let to = match &parcel {
+            Parcel::Packet { to, .. } | Parcel::Frame { to, .. } => Self::number(*to),
+            Parcel::Response { to, .. } | Parcel::Failed { to, .. } => *to,
+        };
+        if let Some(waiting) = self.stopped.get_mut(&to) {
+            return waiting.push(parcel);
+        }
         match parcel {
             Parcel::Packet { from, to, bytes } => {
                 let n = Self::number(to);
@@ -193,6 +226,7 @@ impl Pool {
         loop {
             let parcel = self.parcels.first_key_value().map(|((at, _), _)| *at);
             let timer = (0..self.nodes.len())
+                .filter(|n| !self.stopped.contains_key(n))
                 .filter_map(|n| Some((self.nodes[n].as_ref()?.poll_timeout()?.at.max(self.now), n)))
                 .min();
             let next = [parcel, timer.map(|(at, _)| at)].into_iter().flatten().min();
@@ -203,12 +237,7 @@ impl Pool {
                     self.deliver(parcel);
                 }
             } else if let Some((_, n)) = timer {
-                let mut out = Out::new();
-                if let Some(node) = &mut self.nodes[n] {
-                    node.handle_timeout(next, &mut out);
-                    assert!(node.poll_timeout().is_none_or(|d| d.at > next), "{:?}", node.poll_timeout());
-                }
-                self.carry_out(n, &mut out);
+                self.fire(n);
             }
         }
         self.now = end;
