@@ -405,7 +405,7 @@ fn c08(setup: &Setup) -> Result<u64, Violation> {
     for _ in 0..4 {
         world.until("the agent in the catalog", 25 * SECOND, there);
         // Whatever the leader writes takes its time.
-        (0..3).for_each(|host| world.slow_disk(host, 400 * MS));
+        (0..3).for_each(|host| world.slow_disk(host, 500 * MS));
         world.crash(agent);
         world.until("its failure to be noticed", 60 * SECOND, |world| shown(world, true));
         let pause = some_of(&mut world, 1500 * MS);

@@ -29,6 +29,8 @@ pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
 /// Unix time at the beginning.
 const WALL: Duration = Duration::from_secs(1_700_000_000);
+/// Timers that fire in one moment; more, and one of them is never content.
+const AGAIN: u32 = 10_000;
 /// Users look around this often.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -93,6 +95,9 @@ pub struct World {
     violation: Option<Violation>,
     pub(super) users: Users,
     glance: Duration,
+    /// When a timer last fired, and how often before in the same moment.
+    called_at: Duration,
+    again: u32,
 }
 
 impl World {
@@ -119,6 +124,8 @@ impl World {
             violation: None,
             users: Users::default(),
             glance: Duration::ZERO,
+            called_at: Duration::ZERO,
+            again: 0,
         }
     }
 
@@ -434,6 +441,14 @@ impl World {
                 self.arrive(host, boots, what);
             }
         } else if let Some((_, host)) = timer {
+            self.again = if self.called_at == self.now { self.again + 1 } else { 0 };
+            self.called_at = self.now;
+            if self.again > AGAIN {
+                let life = self.hosts[host].life.as_ref();
+                let reason = life.and_then(|life| life.node.poll_timeout()).map_or("", |due| due.reason);
+                let what = format!("{} wants to be called for ever: {reason}", self.hosts[host].identity.node_name);
+                self.fail("time goes on", what);
+            }
             self.call(host, Node::handle_timeout);
         }
         true

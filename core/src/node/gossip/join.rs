@@ -289,14 +289,17 @@ impl Retry {
         self.next.map(|at| Deadline { at, reason: "join" })
     }
 
-    /// A round was in vain.
-    pub(super) fn failed(&mut self, now: Time) -> After {
+    /// A round was in vain; `None` if it was stopped meanwhile.
+    pub(super) fn failed(&mut self, now: Time) -> Option<After> {
+        if self.addresses.is_empty() {
+            return None;
+        }
         self.failed += 1;
         if self.max > 0 && self.failed > self.max {
-            return After::Exhausted;
+            return Some(After::Exhausted);
         }
         self.next = Some(now + self.interval);
-        After::Again(self.interval)
+        Some(After::Again(self.interval))
     }
 
     /// Somebody was reached, or the agent is leaving.
@@ -382,6 +385,15 @@ mod tests {
     }
 
     #[test]
+    fn a_round_that_fails_after_the_end_begins_no_other() {
+        let config = RetryJoin { addresses: vec!["h".to_owned()], ..RetryJoin::default() };
+        let mut retry = Retry::new(Pool::Lan, &config, &mut Vec::new());
+        assert!(retry.due(Time::ZERO));
+        retry.stop();
+        assert_eq!((retry.failed(Time::ZERO), retry.deadline()), (None, None), "a leaving agent would spin on it");
+    }
+
+    #[test]
     fn rounds_end_when_consul_ends_them() {
         let mut warnings = Vec::new();
         let addresses = vec!["provider=aws".to_owned(), "h".to_owned()];
@@ -392,12 +404,12 @@ mod tests {
         let mut now = Time::ZERO;
         for _ in 0..2 {
             assert!(retry.due(now) && !retry.due(now));
-            assert_eq!(retry.failed(now), After::Again(Duration::from_secs(30)));
+            assert_eq!(retry.failed(now), Some(After::Again(Duration::from_secs(30))));
             assert!(!retry.due(now + Duration::from_secs(29)));
             now = now + Duration::from_secs(30);
         }
         assert!(retry.due(now));
-        assert_eq!(retry.failed(now), After::Exhausted);
+        assert_eq!(retry.failed(now), Some(After::Exhausted));
         assert_eq!(retry.deadline(), None);
     }
 }

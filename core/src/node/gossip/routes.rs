@@ -295,7 +295,7 @@ impl Node {
                 self.joined_first(out);
             }
             Who::Config => {
-                let after = self.retry(pool).map(|retry| retry.failed(now)).last();
+                let after = self.retry(pool).filter_map(|retry| retry.failed(now)).last();
                 let why = listed(&errors);
                 match after {
                     Some(After::Again(wait)) => {
