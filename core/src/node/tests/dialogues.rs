@@ -19,7 +19,7 @@ fn a_new_agent_is_in_its_own_catalog() {
     assert_eq!(&*node.meta.as_ref().unwrap()["consul-network-segment"], "");
     assert_eq!(world.published.agent.leader.unwrap().to_string(), "127.0.0.1:8300");
     assert!(node.indexes.modify > node.indexes.create, "the leader knows the member, the agent the rest");
-    let consul = world.view().services_of(Scope::default(), "n1").iter().nth(0).unwrap();
+    let consul = world.view().services_of(Scope::default(), "n1").iter().next().unwrap();
     assert_eq!((consul.port, &*consul.meta.as_ref().unwrap()["version"]), (8300, "1.21.4"));
 }
 
@@ -89,7 +89,7 @@ fn a_status_survives_a_registration_anew() {
     web.tags = vec!["primary".to_string()];
     world.register(web);
     assert_eq!(world.checks(), ["beat passing \"ok\""]);
-    let row = world.view().checks_of(Scope::default(), "n1").iter().nth(0).unwrap();
+    let row = world.view().checks_of(Scope::default(), "n1").iter().next().unwrap();
     assert_eq!((row.status.as_str(), row.service_tags.len()), ("passing", 1), "the check repeats the new tags");
 }
 
@@ -193,7 +193,7 @@ fn a_change_of_output_alone_waits() {
     world.register_check(ttl("c", 100_000));
     world.update("c", Status::Passing, "one");
     let output =
-        |world: &World| world.view().checks_of(Scope::default(), "n1").iter().nth(0).unwrap().output.to_string();
+        |world: &World| world.view().checks_of(Scope::default(), "n1").iter().next().unwrap().output.to_string();
     assert_eq!(output(&world), "one");
     world.update("c", Status::Passing, "two");
     assert_eq!((output(&world), world.checks()[0].as_str()), ("one".to_string(), "c passing \"two\""));
