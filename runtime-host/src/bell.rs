@@ -10,12 +10,16 @@ use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use convoke_core::node::Event;
 use hyper::rt::ReadBuf;
 
 use crate::driver::Driver;
 use crate::rt::{Runtime, Stream};
+
+/// After a failed system call.
+const PAUSE: Duration = Duration::from_millis(5);
 
 type Events = Arc<Mutex<Vec<Event<'static>>>>;
 
@@ -65,13 +69,16 @@ impl Bell {
 async fn answer<R: Runtime>(driver: Arc<Driver<R>>, events: Events, mut socket: R::Unix) {
     let mut bytes = [0; 64];
     loop {
-        let rung = read(&mut socket, &mut bytes).await.is_ok_and(|n| n > 0);
+        let rung = read(&mut socket, &mut bytes).await;
         let taken = std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner));
         for event in taken {
             driver.handle(event);
         }
-        if !rung {
-            return;
+        match rung {
+            Ok(0) => return,
+            Ok(_) => {}
+            // To be deaf to the disk would be the end of everything: look again, and soon.
+            Err(_) => driver.runtime().sleep(PAUSE).await,
         }
     }
 }
